@@ -1,0 +1,42 @@
+"""The joiner: scores for the next symbol, from one encoder frame and one predictor position."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+INITIAL_SCALE = 0.25
+
+
+class Joiner(nn.Module):
+    """logits = W_o tanh(W_e e + b_e + W_p p + b_p) + b_o.
+
+    Source: Graves 2012, "Sequence transduction with recurrent neural networks", section 2.4, with the additive,
+    tanh-activated combination that has since become usual.
+    """
+
+    def __init__(self, encoder_dim: int, predictor_dim: int, joiner_dim: int, vocab_size: int):
+        super().__init__()
+        self.encoder_proj = small_linear(encoder_dim, joiner_dim)
+        self.predictor_proj = small_linear(predictor_dim, joiner_dim)
+        self.output_linear = nn.Linear(joiner_dim, vocab_size)
+
+    def forward(self, encoder_out: Tensor, predictor_out: Tensor, *, project: bool = True) -> Tensor:
+        """Join broadcastable `encoder_out` (..., E) and `predictor_out` (..., P) to logits (..., V).
+
+        With `project=False` both are (..., J): already through `encoder_proj` and `predictor_proj`, as search and the
+        pruned loss prefer, because a frame or a position is projected once but joined many times.
+        """
+        if project:
+            encoder_out = self.encoder_proj(encoder_out)
+            predictor_out = self.predictor_proj(predictor_out)
+        return self.output_linear(torch.tanh(encoder_out + predictor_out))
+
+
+def small_linear(in_dim: int, out_dim: int, *, scale: float = INITIAL_SCALE) -> nn.Linear:
+    """A linear layer that starts small: weights `scale` times the usual, bias uniform within 0.1 `scale` of zero."""
+    linear = nn.Linear(in_dim, out_dim)
+    with torch.no_grad():
+        linear.weight.mul_(scale)
+        linear.bias.uniform_(-0.1 * scale, 0.1 * scale)
+    return linear
