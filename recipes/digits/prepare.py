@@ -1,0 +1,91 @@
+"""Prepare the connected-digit corpus: four stages, each of which may be repeated without harm."""
+
+import json
+from pathlib import Path
+
+from asr.errors import DataError
+from asr.recipes.digits.config import SPEAKERS, DigitsConfig
+from asr.recipes.digits.cuts import build_split, cuts_from_list
+from asr.recipes.digits.source import pack_recordings
+from asr.recipes.fetch import fetch
+from asr.recipes.stages import replacing
+
+__all__ = ["DigitsConfig", "cuts_from_list", "download", "features", "list_path", "manifests", "tokenizer"]
+
+SPLITS = ("train", "dev", "test")
+RAW_SPLITS = ("dev", "test")
+
+
+def download(cfg: DigitsConfig) -> None:
+    """Have the recordings of the five speakers in place, checked sample by sample.
+
+    Raises:
+        DataError: a tar file is missing from `cfg.source`, or the download failed or holds other recordings.
+    """
+    folder = recordings_folder(cfg)
+    missing = [speaker for speaker in SPEAKERS if not (folder / f"fsdd-{speaker}.tar").is_file()]
+    if not missing and (folder / "manifest.tsv").is_file():
+        return
+    if cfg.source is not None:
+        raise DataError(
+            f"{folder} lacks fsdd-{(missing or ['...'])[0]}.tar or manifest.tsv; check source={cfg.source!r}."
+        )
+    url = cfg.url.replace("{revision}", cfg.revision)
+    archive = Path(cfg.out) / "download" / f"fsdd-{cfg.revision}.tar.gz"
+    fetch(url, archive)
+    try:
+        pack_recordings(archive, folder)
+    except DataError as error:
+        archive.unlink()
+        raise DataError(f"What {url} sent cannot be used and was deleted, run again: {error}") from error
+    archive.unlink()  # it also holds voices that no list uses
+
+
+def manifests(cfg: DigitsConfig) -> None:
+    """Build all utterances: `audio/<split>/*.flac` and `cuts-<split>.jsonl.gz`, the raw-level variants as `-raw`."""
+    variants = [(split, split, True) for split in SPLITS] + [(split, f"{split}-raw", False) for split in RAW_SPLITS]
+    out = Path(cfg.out)
+    for split, name, levelled in variants:
+        build_split(
+            list_path(split),
+            recordings_folder(cfg),
+            audio=out / "audio" / name,
+            manifest=out / f"cuts-{name}.jsonl.gz",
+            levelled=levelled,
+            num_workers=cfg.num_workers,
+        )
+
+
+def features(cfg: DigitsConfig) -> None:
+    """Store log-mel features of every split; of the training split at every speed."""
+    from asr.data import read_cuts, store_features
+
+    out = Path(cfg.out)
+    for name in (*SPLITS, *(f"{split}-raw" for split in RAW_SPLITS)):
+        cuts = read_cuts(out / f"cuts-{name}.jsonl.gz")
+        speeds = cfg.speeds if name == "train" else [1.0]
+        store_features(cuts, out, name, speeds=speeds, num_workers=cfg.num_workers)
+
+
+def tokenizer(cfg: DigitsConfig) -> None:
+    """Write `tokenizer.json`: the characters of the ten digit words."""
+    from asr.text import train_tokenizer
+
+    target = Path(cfg.out) / "tokenizer.json"
+    if target.exists():
+        return
+    from asr.recipes.digits.lists import read_list
+
+    texts = [string.transcript for string in read_list(list_path("train"))]
+    with replacing(target) as part:
+        part.write_text(json.dumps(train_tokenizer("char", texts).to_state(), ensure_ascii=False), encoding="utf-8")
+
+
+def recordings_folder(cfg: DigitsConfig) -> Path:
+    """The folder of `fsdd-*.tar` files that the corpus is built from."""
+    return Path(cfg.source) if cfg.source is not None else Path(cfg.out) / "recordings"
+
+
+def list_path(split: str) -> Path:
+    """The published list of a split: train, dev or test."""
+    return Path(__file__).with_name(f"digit-strings-{split}.tsv")
