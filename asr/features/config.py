@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from asr.errors import ConfigError
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class FbankConfig:
     """Kaldi-compatible log-mel filterbank; the defaults are those of published Zipformer models."""
 
@@ -30,8 +30,8 @@ class FbankConfig:
         nyquist = self.sample_rate / 2
         if not 0 <= self.low_hz < self.upper_hz <= nyquist:
             raise ConfigError(
-                f"features.low_hz={self.low_hz} and features.high_hz={self.high_hz} leave no band below {nyquist:g} Hz; "
-                "use 20 and -400"
+                f"features.low_hz={self.low_hz} and features.high_hz={self.high_hz} leave no band below "
+                f"{nyquist:g} Hz; use 20 and -400"
             )
         if self.num_bins < 1:
             raise ConfigError(f"features.num_bins={self.num_bins} must be 1 or more; use 80")
