@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from asr.nn.linear import scaled_linear
+
 INITIAL_SCALE = 0.25
 
 
@@ -17,8 +19,8 @@ class Joiner(nn.Module):
 
     def __init__(self, encoder_dim: int, predictor_dim: int, joiner_dim: int, vocab_size: int):
         super().__init__()
-        self.encoder_proj = small_linear(encoder_dim, joiner_dim)
-        self.predictor_proj = small_linear(predictor_dim, joiner_dim)
+        self.encoder_proj = scaled_linear(encoder_dim, joiner_dim, scale=INITIAL_SCALE)
+        self.predictor_proj = scaled_linear(predictor_dim, joiner_dim, scale=INITIAL_SCALE)
         self.output_linear = nn.Linear(joiner_dim, vocab_size)
 
     def forward(self, encoder_out: Tensor, predictor_out: Tensor, *, project: bool = True) -> Tensor:
@@ -31,12 +33,3 @@ class Joiner(nn.Module):
             encoder_out = self.encoder_proj(encoder_out)
             predictor_out = self.predictor_proj(predictor_out)
         return self.output_linear(torch.tanh(encoder_out + predictor_out))
-
-
-def small_linear(in_dim: int, out_dim: int, *, scale: float = INITIAL_SCALE) -> nn.Linear:
-    """A linear layer that starts small: weights `scale` times the usual, bias uniform within 0.1 `scale` of zero."""
-    linear = nn.Linear(in_dim, out_dim)
-    with torch.no_grad():
-        linear.weight.mul_(scale)
-        linear.bias.uniform_(-0.1 * scale, 0.1 * scale)
-    return linear

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from asr.errors import ConfigError
-from asr.models.transducer.joiner import Joiner, small_linear
+from asr.models.transducer.joiner import Joiner
 from asr.models.transducer.predictor import Predictor
 
 
@@ -43,10 +43,10 @@ def test_impossible_shapes_say_what_to_do():
 
 
 def test_projections_start_small():
-    linear = small_linear(64, 64)
-    assert linear.bias.abs().max() <= 0.025
-    assert linear.weight.abs().max() <= 0.25 / 64**0.5
-    assert linear.weight.abs().max() > 0.2 / 64**0.5
+    joiner = Joiner(encoder_dim=64, predictor_dim=64, joiner_dim=64, vocab_size=5)
+    for projection in (joiner.encoder_proj, joiner.predictor_proj):
+        assert projection.bias.abs().max() <= 0.025
+        assert 0.2 / 64**0.5 < projection.weight.abs().max() <= 0.25 / 64**0.5
 
 
 def test_joiner_broadcasts_frames_against_positions():

@@ -1,0 +1,64 @@
+"""The one interface of all searches, and the choice among them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from asr.decoding.beam import BeamSearch
+from asr.decoding.config import SearchConfig, SearchMethod
+from asr.decoding.ctc import CtcGreedySearch
+from asr.decoding.greedy import GreedySearch
+from asr.decoding.hypothesis import Hypothesis
+from asr.decoding.scorer import TransducerModel
+from asr.errors import ConfigError
+
+
+class Search(Protocol):
+    """Turns encoder frames into tokens, for a batch of streams, as the frames arrive.
+
+    Decoding a whole utterance is one `advance`; any division into several gives the same answer. The state is a
+    `SearchState`, never changed in place: `asr.decoding.state.select` and `concat` take batches apart and put them
+    together, and what a stream answers does not depend on the others in its batch.
+    """
+
+    def init(self, batch_size: int, device: torch.device | str = "cpu") -> Any:
+        """Streams that have heard nothing."""
+
+    def advance(self, encoder_out: Tensor, lens: Tensor, state: Any) -> Any:
+        """Decode the next frames: `encoder_out` (B, T, C) at 25 Hz, of which row b brings `lens[b]`, in 0..T."""
+
+    def partial(self, state: Any) -> list[Hypothesis]:
+        """The best guess of each stream so far; the state lives on."""
+
+    def finish(self, state: Any) -> list[Hypothesis]:
+        """The answer of each stream, once all its frames are in."""
+
+
+class SearchableModel(TransducerModel, Protocol):
+    """What `build_search` asks of a model."""
+
+    ctc_head: Callable[[Tensor], Tensor] | None
+
+
+def build_search(cfg: SearchConfig, model: SearchableModel) -> Search:
+    """The search `cfg` asks for, on `model.predictor` and `model.joiner`, or on `model.ctc_head` for CTC.
+
+    Raises:
+        ConfigError: CTC search is asked of a model without a CTC head.
+    """
+    match cfg.method:
+        case SearchMethod.GREEDY:
+            return GreedySearch(model, cfg)
+        case SearchMethod.BEAM:
+            return BeamSearch(model, cfg)
+        case SearchMethod.CTC_GREEDY:
+            if model.ctc_head is None:
+                raise ConfigError(
+                    "search.method=ctc_greedy needs a model trained with a CTC head, which this one is not; "
+                    "use greedy or beam"
+                )
+            return CtcGreedySearch(model.ctc_head, model.predictor.blank_id, cfg)

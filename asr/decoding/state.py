@@ -1,0 +1,111 @@
+"""The memory of a search: tokens emitted so far, and how streams are put together into batches and taken apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol, TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from asr.decoding.hypothesis import Hypothesis
+from asr.tensors import tree_cat, tree_map, tree_select
+
+
+class History(NamedTuple):
+    """Tokens of N sequences per stream, valid up to `count`; no other part of a state ever grows."""
+
+    tokens: Tensor  # (B, N, L) int64
+    frames: Tensor  # (B, N, L) int64, encoder frame of each emission, 25 Hz
+    log_probs: Tensor  # (B, N, L) float32, of each token when it was emitted
+    count: Tensor  # (B, N) int64
+
+
+class SearchState(Protocol):
+    """What every search's state, a NamedTuple of batch-first tensors, has in common."""
+
+    @property
+    def history(self) -> History: ...
+
+    @property
+    def frames(self) -> Tensor:
+        """(B,) int64: encoder frames (25 Hz) each stream has consumed."""
+
+
+S = TypeVar("S")
+
+
+def select(state: S, rows: Tensor) -> S:
+    """Pick, drop or reorder streams: `rows` is (R,) int64 into the batch."""
+    picked = tree_select(state, rows.to(state.frames.device))
+    # A long neighbour's capacity must not stay behind with the streams that leave it.
+    return picked._replace(history=_with_capacity(picked.history, _longest(picked.history.count)))
+
+
+def concat(states: Sequence[S]) -> S:
+    """Make one batch of several, in order; the streams may be at different positions."""
+    capacity = max(state.history.tokens.shape[-1] for state in states)
+    return tree_cat([state._replace(history=_with_capacity(state.history, capacity)) for state in states])
+
+
+def empty_history(batch_size: int, num_sequences: int, device: torch.device | str) -> History:
+    """No tokens yet, for (B, N) sequences."""
+    shape = (batch_size, num_sequences)
+    ids = torch.zeros(*shape, 0, dtype=torch.int64, device=device)
+    return History(ids, ids.clone(), ids.float(), torch.zeros(shape, dtype=torch.int64, device=device))
+
+
+def append(history: History, emitted: Tensor, tokens: Tensor, frames: Tensor, log_probs: Tensor) -> History:
+    """Add what was emitted at K steps, all arguments (B, N, K); steps where `emitted` is False leave no trace."""
+    count = history.count + emitted.sum(-1)
+    capacity = _longest(count)
+    # Steps without a token are written to one extra column, which is then cut off.
+    slot = history.count.unsqueeze(-1) + emitted.cumsum(-1) - 1
+    slot = slot.masked_fill(~emitted, capacity)
+    grown = _with_capacity(history, capacity + 1)
+    written = History(
+        grown.tokens.scatter(-1, slot, tokens),
+        grown.frames.scatter(-1, slot, frames),
+        grown.log_probs.scatter(-1, slot, log_probs),
+        count,
+    )
+    return _with_capacity(written, capacity)
+
+
+def gather_sequences(history: History, index: Tensor) -> History:
+    """Reorder the sequences within each stream; `index` is (B, N') int64."""
+
+    def gather(leaf: Tensor) -> Tensor:
+        at = index.reshape(index.shape + (1,) * (leaf.dim() - 2))
+        return leaf.gather(1, at.expand(index.shape + leaf.shape[2:]))
+
+    return tree_map(gather, history)
+
+
+def to_hypotheses(history: History, log_prob: Tensor) -> list[list[Hypothesis]]:
+    """All sequences of all streams, [stream][sequence]; `log_prob` is (B, N)."""
+    columns = [part.tolist() for part in (*history, log_prob)]
+    return [[_hypothesis(*sequence) for sequence in zip(*stream, strict=True)] for stream in zip(*columns, strict=True)]
+
+
+def _hypothesis(
+    tokens: list[int], frames: list[int], token_log_probs: list[float], count: int, log_prob: float
+) -> Hypothesis:
+    return Hypothesis(
+        tokens=tokens[:count],
+        timestamps=frames[:count],
+        token_log_probs=token_log_probs[:count],
+        log_prob=log_prob,
+    )
+
+
+def _longest(count: Tensor) -> int:
+    return int(count.max()) if count.numel() else 0
+
+
+def _with_capacity(history: History, capacity: int) -> History:
+    """Pad or cut the token axis to `capacity`."""
+    extra = capacity - history.tokens.shape[-1]
+    tokens, frames, log_probs = (F.pad(part, (0, extra)) for part in history[:3])
+    return History(tokens, frames, log_probs, history.count)
