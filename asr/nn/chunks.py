@@ -24,7 +24,7 @@ class ChunkContext:
 
     def __post_init__(self) -> None:
         if self.chunk_size is not None and self.chunk_size < 1:
-            raise ConfigError(f"chunk_size={self.chunk_size} must be a positive number of 50 Hz frames, or null for all")
+            raise ConfigError(f"chunk_size={self.chunk_size} must be a positive number of 50 Hz frames, or null")
         if self.left_context is not None and self.left_context < 1:
             raise ConfigError(f"left_context={self.left_context} must be a positive number of 50 Hz frames, or null")
 

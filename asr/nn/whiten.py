@@ -17,7 +17,7 @@ _TINY = 1e-20
 
 
 class Whiteness(NamedTuple):
-    """metric: 1 for white data, larger for less white, (); slope: d metric / d covariance, (G, D, D); mean: (G, 1, D)."""
+    """metric: 1 for white data, else larger, (); slope: d metric / d covariance, (G, D, D); mean: (G, 1, D)."""
 
     metric: Tensor
     slope: Tensor
@@ -65,7 +65,12 @@ class Whiten(nn.Module):
     """
 
     def __init__(
-        self, *, groups: int, limit: float | ScheduledFloat, grad_scale: float, prob: tuple[float, float] = (0.025, 0.25)
+        self,
+        *,
+        groups: int,
+        limit: float | ScheduledFloat,
+        grad_scale: float,
+        prob: tuple[float, float] = (0.025, 0.25),
     ):
         super().__init__()
         self.groups, self.limit, self.grad_scale = groups, limit, grad_scale

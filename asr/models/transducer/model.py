@@ -1,0 +1,146 @@
+"""The transducer: encoder, predictor and joiner, with the small heads that training adds.
+
+Source: Graves 2012, "Sequence transduction with recurrent neural networks"; the simple projections are those of
+pruned RNN-T, arXiv 2206.13236, section 3.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from asr.errors import ConfigError
+from asr.models.transducer.joiner import Joiner
+from asr.models.transducer.predictor import Predictor
+from asr.models.zipformer import EncoderState, Zipformer, ZipformerConfig
+from asr.nn.chunks import ChunkContext
+from asr.nn.feature_norm import FeatureNorm
+from asr.nn.linear import scaled_linear
+
+
+@dataclass(kw_only=True)
+class TransducerConfig:
+    """Everything that fixes a model's shape; a checkpoint carries it."""
+
+    encoder: ZipformerConfig = field(default_factory=ZipformerConfig)
+    """The encoder."""
+    vocab_size: int = 500
+    """Output symbols, blank included."""
+    context_size: int = 2
+    """Tokens that the predictor looks back on."""
+    predictor_dim: int = 512
+    """Width of the predictor."""
+    joiner_dim: int = 512
+    """Width of the joiner."""
+    ctc_head: bool = False
+    """Whether a CTC head stands beside the transducer."""
+
+    def __post_init__(self) -> None:
+        if self.vocab_size < 2:
+            raise ConfigError(
+                f"model.vocab_size={self.vocab_size} leaves no symbol beside the blank; take the tokenizer's"
+            )
+
+
+class EncoderOutput(NamedTuple):
+    """out: (B, T, C) at 25 Hz; lens: valid frames, (B,); state: what the next step needs."""
+
+    out: Tensor
+    lens: Tensor
+    state: EncoderState
+
+
+class CtcHead(nn.Module):
+    """Log-probabilities per encoder frame. Source: Graves et al. 2006, "Connectionist temporal classification"."""
+
+    def __init__(self, encoder_dim: int, vocab_size: int):
+        super().__init__()
+        self.dropout = nn.Dropout(0.1)
+        self.linear = nn.Linear(encoder_dim, vocab_size)
+
+    def forward(self, encoder_out: Tensor) -> Tensor:
+        """(B, T, C) to log-probabilities (B, T, V)."""
+        return self.linear(self.dropout(encoder_out)).float().log_softmax(dim=-1)
+
+
+class Transducer(nn.Module):
+    """Features in, everything that losses and searches need out."""
+
+    def __init__(self, config: TransducerConfig):
+        super().__init__()
+        self.config = config
+        dim, vocab = config.encoder.output_dim, config.vocab_size
+        self.feature_norm = FeatureNorm(config.encoder.feature_dim)
+        self.encoder = Zipformer(config.encoder)
+        self.predictor = Predictor(vocab, config.predictor_dim, config.context_size)
+        self.joiner = Joiner(dim, config.predictor_dim, config.joiner_dim, vocab)
+        self.simple_am_proj = scaled_linear(dim, vocab, scale=0.25)
+        self.simple_lm_proj = scaled_linear(config.predictor_dim, vocab, scale=0.25)
+        self.ctc_head = CtcHead(dim, vocab) if config.ctc_head else None
+
+    def init_state(self, batch_size: int, context: ChunkContext) -> EncoderState:
+        """An empty past for streaming under `context`; every leaf has the batch first."""
+        return self.encoder.init_state(batch_size, context, device=self.feature_norm.mean.device)
+
+    def encode(
+        self, x: Tensor, x_lens: Tensor, *, context: ChunkContext, state: EncoderState | None = None
+    ) -> EncoderOutput:
+        """Encode features as they come from the front of the house, un-normalised.
+
+        Args:
+            x: (B, T, F) at 100 Hz. Without `state` whole utterances, any T; with it one step, T = 2 S + lookahead.
+            x_lens: valid frames, (B,).
+            context: what each frame may see.
+            state: from `init_state` or the last step.
+        """
+        x = self.feature_norm(x)
+        if state is None:
+            x = self.encoder.pad_whole(x, context)
+            state = self.encoder.init_state(x.shape[0], device=x.device)
+        return EncoderOutput(*self.encoder(x, x_lens, state, context))
+
+
+def model_config_from_dict(values: dict[str, Any]) -> TransducerConfig:
+    """Rebuild a configuration from the plain dict that a checkpoint carries.
+
+    Raises ConfigError, naming it, for a key this version does not know.
+    """
+    values = dict(values)
+    try:
+        encoder = ZipformerConfig(**values.pop("encoder"))
+        return TransducerConfig(encoder=encoder, **values)
+    except (KeyError, TypeError) as error:
+        raise ConfigError(f"the model's configuration does not fit this version: {error}") from error
+
+
+def model_config_to_dict(config: TransducerConfig) -> dict[str, Any]:
+    """Plain, JSON-able values."""
+    return asdict(config)
+
+
+def count_parameters(module: nn.Module | None) -> int:
+    """Number of trained values."""
+    return 0 if module is None else sum(parameter.numel() for parameter in module.parameters())
+
+
+@torch.no_grad()
+def copy_weights(model: Transducer, weights: dict[str, Tensor]) -> None:
+    """Load weights by name, strictly, apart from the feature statistics, which imported models do not have.
+
+    Raises ConfigError naming the first missing, unknown or misshapen tensor.
+    """
+    wanted = model.state_dict()
+    optional = {"feature_norm.mean", "feature_norm.deviation"}
+    missing = sorted(set(wanted) - set(weights) - optional)
+    unknown = sorted(set(weights) - set(wanted))
+    if missing or unknown:
+        what = f"has no {missing[0]}" if missing else f"holds {unknown[0]}, which the model lacks"
+        raise ConfigError(f"the weights do not fit the model: the file {what}; was it made with another config?")
+    for name, tensor in weights.items():
+        if tensor.shape != wanted[name].shape:
+            shapes = f"{tuple(tensor.shape)}, not {tuple(wanted[name].shape)}"
+            raise ConfigError(f"the weights do not fit the model: {name} is {shapes}; was it made with another config?")
+    model.load_state_dict(weights, strict=False)

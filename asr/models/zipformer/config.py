@@ -1,0 +1,86 @@
+"""The shape of a Zipformer encoder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from asr.errors import ConfigError
+
+
+@dataclass(kw_only=True)
+class ZipformerConfig:
+    """Sizes and training choices of one encoder; lists have one entry per stack. Defaults are the medium model."""
+
+    feature_dim: int = 80
+    """Mel bins of the input features."""
+    embed_channels: list[int] = field(default_factory=lambda: [8, 32, 128])
+    """Channels of the three front-end convolutions; the deployment client can serve only a last width of 128."""
+    downsampling_factors: list[int] = field(default_factory=lambda: [1, 2, 4, 8, 4, 2])
+    """How many times slower than 50 Hz each stack runs."""
+    num_layers: list[int] = field(default_factory=lambda: [2, 2, 3, 4, 3, 2])
+    """Layers of each stack."""
+    encoder_dims: list[int] = field(default_factory=lambda: [192, 256, 384, 512, 384, 256])
+    """Channels of each stack."""
+    unmasked_dims: list[int] = field(default_factory=lambda: [192, 192, 256, 256, 256, 192])
+    """Channels of each stack that feature masking never drops."""
+    feedforward_dims: list[int] = field(default_factory=lambda: [512, 768, 1024, 1536, 1024, 768])
+    """Hidden width of the middle feed-forward module; the first has 3/4 and the last 5/4 of it."""
+    num_heads: list[int] = field(default_factory=lambda: [4, 4, 4, 8, 4, 4])
+    """Attention heads."""
+    cnn_kernels: list[int] = field(default_factory=lambda: [31, 31, 15, 15, 15, 31])
+    """Kernel sizes of the convolution modules, odd, in frames of the stack."""
+    query_head_dim: int = 32
+    """Query and key width per head."""
+    value_head_dim: int = 12
+    """Value width per head."""
+    pos_head_dim: int = 4
+    """Width per head of the positional part of the scores."""
+    pos_dim: int = 48
+    """Width of the table of relative positions."""
+    output_downsampling: int = 2
+    """Last reduction, from 50 Hz."""
+    causal: bool = False
+    """Chunk-causal convolutions and chunk masks: a model that can stream."""
+    chunk_sizes: list[int | None] = field(default_factory=lambda: [16, 32, 64, None])
+    """Chunk sizes drawn in training, 50 Hz frames; null is the whole utterance. Causal models only."""
+    left_contexts: list[int | None] = field(default_factory=lambda: [64, 128, 256, None])
+    """Left contexts drawn in training, 50 Hz frames; null is unlimited."""
+    dropout_end: float = 0.1
+    """Where dropout rates end after falling from 0.3."""
+    feature_mask_prob: float = 0.125
+    """Share of sequences whose upper channels are masked, in training."""
+
+    def __post_init__(self) -> None:
+        stacks = len(self.num_layers)
+        per_stack = "downsampling_factors encoder_dims unmasked_dims feedforward_dims num_heads cnn_kernels"
+        for name in per_stack.split():
+            entries = len(getattr(self, name))
+            if entries != stacks:
+                raise ConfigError(
+                    f"encoder.{name} has {entries} entries but encoder.num_layers has {stacks}; give one per stack"
+                )
+        if any(kernel % 2 == 0 for kernel in self.cnn_kernels):
+            raise ConfigError(f"encoder.cnn_kernels={self.cnn_kernels} must all be odd")
+        if len(self.embed_channels) != 3:
+            raise ConfigError(f"encoder.embed_channels={self.embed_channels} must have three entries")
+        for size in self.chunk_sizes if self.causal else []:
+            self.check_chunk_size(size, "encoder.chunk_sizes")
+
+    @property
+    def chunk_multiple(self) -> int:
+        """Chunk sizes must be multiples of this: the largest downsampling factor, and the output's."""
+        return max(*self.downsampling_factors, self.output_downsampling)
+
+    def check_chunk_size(self, size: int | None, name: str = "chunk_size") -> None:
+        """Raise ConfigError, naming the setting, unless the encoder can work in chunks of `size` 50 Hz frames."""
+        step = self.chunk_multiple
+        if size is not None and (size < step or size % step):
+            low = max(size // step, 1) * step
+            raise ConfigError(
+                f"{name}={size} must be a multiple of {step}, the largest downsampling factor; "
+                f"use {low} or {low + step}"
+            )
+
+    @property
+    def output_dim(self) -> int:
+        return max(self.encoder_dims)

@@ -1,0 +1,169 @@
+"""The Zipformer encoder: one forward for whole utterances, masked chunks and cached steps.
+
+Source: Zipformer, arXiv 2310.11230, figure 1.
+"""
+
+from __future__ import annotations
+
+import random
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from asr.errors import ConfigError
+from asr.models.zipformer.config import ZipformerConfig
+from asr.models.zipformer.embed import ConvEmbed
+from asr.models.zipformer.resample import Downsample, downsampled_lens
+from asr.models.zipformer.stack import ZipformerStack
+from asr.models.zipformer.state import EncoderState, LayerState
+from asr.nn.chunks import ChunkContext, visible_frames
+from asr.tensors import zero_padding
+
+
+class Zipformer(nn.Module):
+    """Features at 100 Hz to encoder frames at 25 Hz.
+
+    A step of S frames at 50 Hz reads 2 S + `lookahead` feature frames and moves on by 2 S; a whole utterance is one
+    long first step. `pad_whole` prepares whole utterances.
+    """
+
+    stride = 4
+    """Feature frames per output frame."""
+    lookahead = 13
+    """Feature frames, 100 Hz, that a step sees beyond its own: 7 for the convolutions, 2 * 3 for the ConvNeXt block."""
+
+    def __init__(self, config: ZipformerConfig):
+        super().__init__()
+        self.config = config
+        self.embed = ConvEmbed(config.feature_dim, config.embed_channels, config.encoder_dims[0])
+        self.stacks = nn.ModuleList(ZipformerStack(config, i) for i in range(len(config.num_layers)))
+        self.downsample_output = Downsample(config.output_downsampling)
+
+    @property
+    def output_dim(self) -> int:
+        return self.config.output_dim
+
+    @property
+    def supports_step(self) -> bool:
+        """Whether the encoder can stream."""
+        return self.config.causal
+
+    def init_state(self, batch_size: int, context: ChunkContext | None = None, device=None) -> EncoderState:
+        """An empty past: for steps under `context`, or, where None, for whole utterances.
+
+        Raises ConfigError where the encoder cannot step under such a context.
+        """
+        cache_frames = 0 if context is None else self._cache_frames(context)
+        stacks = tuple(
+            tuple(self._layer_state(i, batch_size, cache_frames, device) for _ in stack.layers)
+            for i, stack in enumerate(self.stacks)
+        )
+        processed = torch.zeros(batch_size, dtype=torch.int64, device=device)
+        return EncoderState(stacks, self.embed.init_cache(batch_size, device), processed)
+
+    def _cache_frames(self, context: ChunkContext) -> int:
+        if not self.supports_step:
+            raise ConfigError("encoder.causal=false: this model hears whole utterances only and cannot stream")
+        if context.chunk_size is None or context.left_frames is None:
+            raise ConfigError(f"streaming needs a chunk size and a left context, not {context}; e.g. 32 and 128")
+        self.config.check_chunk_size(context.chunk_size)
+        return context.left_frames
+
+    def _layer_state(self, stack: int, batch_size: int, cache_frames: int, device) -> LayerState:
+        config = self.config
+        left = cache_frames // config.downsampling_factors[stack]
+        dim, heads = config.encoder_dims[stack], config.num_heads[stack]
+        conv = config.cnn_kernels[stack] // 2 if config.causal else 0
+        shapes = (
+            (left, heads * config.query_head_dim),
+            (left, 3 * dim // 4),
+            (left, heads * config.value_head_dim),
+            (left, heads * config.value_head_dim),
+            (conv, dim),
+            (conv, dim),
+        )
+        return LayerState(*(torch.zeros(batch_size, *shape, device=device) for shape in shapes))
+
+    def draw_context(self) -> ChunkContext:
+        """A context for one training batch, from the configured choices; everything is visible unless causal."""
+        if not self.config.causal:
+            return ChunkContext()
+        chunk_size = random.choice(self.config.chunk_sizes)
+        return ChunkContext(chunk_size=chunk_size, left_context=random.choice(self.config.left_contexts))
+
+    def pad_whole(self, x: Tensor, context: ChunkContext) -> Tensor:
+        """Fill whole utterances, (B, T, F), up to whole chunks and the lookahead, with frames nobody looks at."""
+        frames = max((x.shape[1] - 7) // 2, 1)
+        if context.chunk_size is not None:
+            frames += -frames % context.chunk_size
+        return pad(x, (0, 0, 0, 2 * frames + self.lookahead - x.shape[1]))
+
+    def forward(
+        self, x: Tensor, x_lens: Tensor, state: EncoderState, context: ChunkContext
+    ) -> tuple[Tensor, Tensor, EncoderState]:
+        """Encode the next S frames of each row.
+
+        Args:
+            x: features, (B, 2 S + 13, feature_dim), the last 13 seen again by the next step.
+            x_lens: valid feature frames of this call, (B,): true remaining lengths, at most 2 S + 13.
+            state: from `init_state` or the last step; rows may be at different positions.
+            context: chunk size and left context; with a chunk size, S is a whole number of chunks.
+        Returns:
+            (B, ceil(S / 2), output_dim) at 25 Hz, valid lengths (B,), and the next state.
+        """
+        embedded = self.embed(zero_padding(x, x_lens), x_lens, state.embed)
+        x, lens = embedded.out, embedded.lens
+        visible = visible_frames(
+            context,
+            processed=state.processed,
+            lens=lens,
+            num_frames=x.shape[1],
+            cache_frames=state.stacks[0][0].key.shape[1] * self.config.downsampling_factors[0],
+        )
+        outputs, next_stacks = [], []
+        masks = self._feature_masks(x)
+        for stack, dim, states, mask in zip(self.stacks, self.config.encoder_dims, state.stacks, masks):
+            x = _with_channels(x, dim)
+            x, states = stack(x, lens, states, visible=visible, context=context, feature_mask=mask)
+            outputs.append(x)
+            next_stacks.append(states)
+        out = self.downsample_output(_widest(outputs), lens)
+        next_state = EncoderState(tuple(next_stacks), embedded.cache, state.processed + lens)
+        return out, downsampled_lens(lens, self.config.output_downsampling), next_state
+
+    def _feature_masks(self, x: Tensor) -> list[Tensor | None]:
+        """In training, {0, 1} masks (B, 1, C_i) that drop upper channels of whole sequences, alike in all stacks."""
+        config = self.config
+        if not self.training or config.feature_mask_prob == 0.0:
+            return [None] * len(self.stacks)
+        shape = (x.shape[0], 1, 1)
+        first = (torch.rand(shape, device=x.device) > config.feature_mask_prob).to(x.dtype)
+        second = first * (torch.rand(shape, device=x.device) > config.feature_mask_prob).to(x.dtype)
+        return [
+            _channel_mask(first, second, dim, unmasked)
+            for dim, unmasked in zip(config.encoder_dims, config.unmasked_dims)
+        ]
+
+
+def _channel_mask(first: Tensor, second: Tensor, dim: int, unmasked: int) -> Tensor:
+    middle = (dim - unmasked) // 2
+    widths = (unmasked, middle, dim - unmasked - middle)
+    parts = (torch.ones_like(first), first, second)
+    return torch.cat([part.expand(-1, -1, width) for part, width in zip(parts, widths)], dim=2)
+
+
+def _with_channels(x: Tensor, dim: int) -> Tensor:
+    """Cut or zero-pad the channels of (B, T, C) to `dim`."""
+    return x[..., :dim] if x.shape[2] >= dim else pad(x, (0, dim - x.shape[2]))
+
+
+def _widest(outputs: list[Tensor]) -> Tensor:
+    """All channels: the last stack's, and beyond them those of the latest earlier stack that has them."""
+    parts = [outputs[-1]]
+    width = outputs[-1].shape[2]
+    for output in reversed(outputs[:-1]):
+        if output.shape[2] > width:
+            parts.append(output[..., width:])
+            width = output.shape[2]
+    return torch.cat(parts, dim=2) if len(parts) > 1 else parts[0]

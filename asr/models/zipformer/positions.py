@@ -1,0 +1,53 @@
+"""Relative positions, compactly: far offsets share resolution.
+
+Source: the published recipe (Zipformer, arXiv 2310.11230, section 3.2, uses it without spelling it out):
+for an offset x, x' = sqrt(D) sign(x) (ln(|x| + sqrt(D)) - ln sqrt(D)), and columns cos(f atan(2 pi x' / D)), sin(...).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+def position_table(offsets: Tensor, dim: int, length_factor: float = 1.0) -> Tensor:
+    """The table's rows for integer offsets (source - target), (N,) to (N, dim) float32; `dim` is even."""
+    stretch = math.sqrt(dim)
+    x = offsets.double()
+    compressed = stretch * x.sign() * (torch.log(x.abs() + stretch) - math.log(stretch))
+    angle = torch.atan(compressed * (2.0 * math.pi / (dim * length_factor)))
+    phase = angle.unsqueeze(1) * torch.arange(1, dim // 2 + 1, device=x.device)
+    table = torch.stack([phase.cos(), phase.sin()], dim=2).flatten(1)
+    table[:, -1] = 1.0  # a bias takes the place of the last sine
+    return table.float()
+
+
+class RelativePositions(nn.Module):
+    """Rows for every offset between T target frames and L + T source frames, with dropout in training."""
+
+    def __init__(self, dim: int, dropout: float = 0.15):
+        super().__init__()
+        self.dim = dim
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, num_frames: int, cache_frames: int, device: torch.device) -> Tensor:
+        """Offsets -(L + T - 1) ... T, one more than is needed so that the skew stays a view: (L + 2T, dim)."""
+        offsets = torch.arange(-(cache_frames + num_frames - 1), num_frames + 1, device=device)
+        return self.dropout(position_table(offsets, self.dim))
+
+
+def skew(scores: Tensor, num_sources: int) -> Tensor:
+    """Turn scores by offset into scores by source frame, without a copy.
+
+    Args:
+        scores: (..., T, W) with W = L + 2T offsets in increasing order, contiguous; target t and source s differ by
+            the offset at column s - t + T - 1.
+        num_sources: S = L + T.
+    Returns:
+        (..., T, S).
+    """
+    targets, width = scores.shape[-2:]
+    flat = scores.flatten(-2)[..., targets - 1 : targets - 1 + targets * (width - 1)]
+    return flat.unflatten(-1, (targets, width - 1))[..., :num_sources]

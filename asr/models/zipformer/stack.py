@@ -1,0 +1,78 @@
+"""A stack of layers at one frame rate. Source: Zipformer, arXiv 2310.11230, section 3.1."""
+
+from __future__ import annotations
+
+import copy
+
+from torch import Tensor, nn
+
+from asr.models.zipformer.bypass import Bypass
+from asr.models.zipformer.config import ZipformerConfig
+from asr.models.zipformer.layer import ZipformerLayer
+from asr.models.zipformer.positions import RelativePositions
+from asr.models.zipformer.resample import Downsample, downsampled_lens, upsample
+from asr.models.zipformer.state import LayerState
+from asr.nn.chunks import ChunkContext
+from asr.nn.schedule import ScheduledFloat
+
+
+class ZipformerStack(nn.Module):
+    """Layers that run `factor` times slower than 50 Hz, bypassed as a whole where that is slower at all."""
+
+    def __init__(self, config: ZipformerConfig, stack: int):
+        super().__init__()
+        self.factor = config.downsampling_factors[stack]
+        prototype = ZipformerLayer(config, stack)
+        # Layers of a stack start from the same weights, as published: the optimizer was tuned to that start.
+        self.layers = nn.ModuleList(copy.deepcopy(prototype) for _ in range(config.num_layers[stack]))
+        for index, layer in enumerate(self.layers):
+            layer.bypass.skip_rate = _layer_skip_rate(config, stack, index)
+        self.positions = RelativePositions(config.pos_dim)
+        if self.factor > 1:
+            self.downsample = Downsample(self.factor)
+            self.out_combiner = Bypass(config.encoder_dims[stack])
+
+    def forward(
+        self,
+        x: Tensor,
+        lens: Tensor,
+        states: tuple[LayerState, ...],
+        *,
+        visible: Tensor,
+        context: ChunkContext,
+        feature_mask: Tensor | None = None,
+    ) -> tuple[Tensor, tuple[LayerState, ...]]:
+        """x (B, T, C) at 50 Hz, lens (B,), visible (B, T or 1, L + T) at 50 Hz to (B, T, C) and the next states."""
+        if self.factor == 1:
+            return self._run_layers(x, lens, states, visible, context, feature_mask)
+        slow = self.downsample(x, lens)
+        slow_lens = downsampled_lens(lens, self.factor)
+        visible = visible[:, :: self.factor, :: self.factor]
+        slow, states = self._run_layers(slow, slow_lens, states, visible, context, feature_mask)
+        return self.out_combiner(x, upsample(slow, self.factor)[:, : x.shape[1]]), states
+
+    def _run_layers(self, x, lens, states, visible, context, feature_mask):
+        pos_emb = self.positions(x.shape[1], states[0].key.shape[1], x.device)
+        if feature_mask is not None:
+            x = x * feature_mask
+        next_states = []
+        for layer, state in zip(self.layers, states):
+            x, state = layer(
+                x,
+                lens,
+                state,
+                pos_emb=pos_emb,
+                visible=visible,
+                chunk_size=context.at_rate(self.factor),
+                feature_mask=feature_mask,
+            )
+            next_states.append(state)
+        return x, tuple(next_states)
+
+
+def _layer_skip_rate(config: ZipformerConfig, stack: int, layer: int) -> ScheduledFloat:
+    """Layers are released one by one, stack by stack, in the first 4000 positions."""
+    share = 4000.0 / (len(config.num_layers) + 1)
+    step = share / config.num_layers[stack]
+    begin = share * (stack + 1) + layer * step
+    return ScheduledFloat((begin, 0.5), (begin + step, 0.035 * config.downsampling_factors[stack] ** 0.5))

@@ -1,0 +1,26 @@
+"""What a streaming encoder remembers between steps. Every leaf has the batch first."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class LayerState(NamedTuple):
+    """L is the left context at the stack's rate, K its convolution kernel, H its heads, C its channels."""
+
+    key: Tensor  # (B, L, H * query_head_dim)
+    nonlin: Tensor  # (B, L, 3 C / 4)
+    value1: Tensor  # (B, L, H * value_head_dim)
+    value2: Tensor  # (B, L, H * value_head_dim)
+    conv1: Tensor  # (B, K // 2, C)
+    conv2: Tensor  # (B, K // 2, C)
+
+
+class EncoderState(NamedTuple):
+    """stacks: a tuple of layers per stack; embed: (B, 3, F', C') of the front end; processed: (B,) 50 Hz frames seen."""
+
+    stacks: tuple[tuple[LayerState, ...], ...]
+    embed: Tensor
+    processed: Tensor
