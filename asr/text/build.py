@@ -23,9 +23,6 @@ class TokenizerKind(Enum):
     WORD = "word"
 
 
-_CLASSES = {"bpe": BpeTokenizer, "char": CharTokenizer, "word": WordTokenizer}
-
-
 def train_tokenizer(
     kind: TokenizerKind | str, texts: Iterable[str], vocab_size: int | None = None, *, word_boundary: bool = True
 ) -> Tokenizer:
@@ -56,7 +53,13 @@ def train_tokenizer(
 def tokenizer_from_state(state: dict[str, Any]) -> Tokenizer:
     """Bring back the tokenizer that `to_state` described."""
     try:
-        return _CLASSES[_kind(state["kind"]).value].from_state(state)
+        match _kind(state["kind"]):
+            case TokenizerKind.BPE:
+                return BpeTokenizer.from_state(state)
+            case TokenizerKind.CHAR:
+                return CharTokenizer.from_state(state)
+            case TokenizerKind.WORD:
+                return WordTokenizer.from_state(state)
     except (KeyError, TypeError) as error:
         raise TokenizerError(f"this is no tokenizer state: {error} is missing or of another type") from error
 

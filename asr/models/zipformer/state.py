@@ -19,7 +19,7 @@ class LayerState(NamedTuple):
 
 
 class EncoderState(NamedTuple):
-    """stacks: a tuple of layers per stack; embed: (B, 3, F', C') of the front end; processed: (B,) 50 Hz frames seen."""
+    """stacks: layers per stack; embed: (B, 3, F', C') of the front end; processed: (B,), 50 Hz frames seen."""
 
     stacks: tuple[tuple[LayerState, ...], ...]
     embed: Tensor
