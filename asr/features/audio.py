@@ -1,0 +1,106 @@
+"""Audio files to samples; whatever is wrong with a file is said in one sentence."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import soundfile
+import torch
+from torch import Tensor
+
+from asr.errors import AudioError
+from asr.features.resample import Resampler
+
+_SIZE_COMPLAINT = re.compile(r"^\s*data\s*:\s*(\d+) \(should be (\d+)\)", re.MULTILINE)
+_UNKNOWN_SIZES = {0, 0x7FFFFFFF, 0xFFFFFFFF}
+"""Programs that write WAV into a pipe cannot know the length beforehand and put one of these."""
+
+
+class Audio(NamedTuple):
+    """Samples of one recording."""
+
+    samples: Tensor
+    """(N,) float32 in [-1, 1], one channel."""
+    sample_rate: int
+    """Hz."""
+    notes: tuple[str, ...]
+    """What was done to the signal that a careful user may want to know, such as mixing channels."""
+
+
+def read_audio(path: Path | str, *, start_s: float = 0.0, duration_s: float | None = None) -> Audio:
+    """Read a recording, or the stretch of it that `start_s` and `duration_s` (seconds) mark, mixed to one channel.
+
+    Raises:
+        AudioError: the file is missing, empty, cut short, not audio, or holds samples that are no numbers.
+    """
+    data, rate = _decode(Path(path), start_s, duration_s)
+    if not np.isfinite(data).all():
+        raise AudioError(f"{path} holds samples that are NaN or infinite; convert it again from its source")
+    notes: tuple[str, ...] = ()
+    if data.shape[1] > 1:
+        notes = (f"mixed {data.shape[1]} channels to one",)
+    return Audio(torch.from_numpy(data.mean(axis=1) if notes else data[:, 0]), rate, notes)
+
+
+def load_16k(path: Path | str, *, start_s: float = 0.0, duration_s: float | None = None) -> Audio:
+    """Read like `read_audio` and bring to 16 kHz."""
+    audio = read_audio(path, start_s=start_s, duration_s=duration_s)
+    if audio.sample_rate == 16000:
+        return audio
+    note = f"resampled from {audio.sample_rate} to 16000 Hz"
+    return Audio(_resampler(audio.sample_rate)(audio.samples), 16000, (*audio.notes, note))
+
+
+@lru_cache(maxsize=8)
+def _resampler(rate: int) -> Resampler:
+    return Resampler(rate, 16000)
+
+
+def _decode(path: Path, start_s: float, duration_s: float | None) -> tuple[np.ndarray, int]:
+    """(N, channels) float32 and the rate."""
+    if not path.is_file():
+        raise AudioError(f"there is no file {path}; check the path")
+    if path.stat().st_size == 0:
+        raise AudioError(f"{path} is empty (0 bytes); make it again")
+    try:
+        with soundfile.SoundFile(str(path)) as file:
+            start = round(start_s * file.samplerate)
+            wanted = file.frames - start if duration_s is None else round(duration_s * file.samplerate)
+            if start > file.frames or wanted < 0:
+                raise AudioError(f"{path} lasts {file.frames / file.samplerate:.2f} s; {start_s} s lies beyond its end")
+            _check_header(path, file)
+            file.seek(start)
+            data = file.read(wanted, dtype="float32", always_2d=True)
+            _check_length(path, len(data), wanted, file)
+            return data, file.samplerate
+    except soundfile.LibsndfileError as error:
+        raise AudioError(
+            f"{path} cannot be read as audio, or breaks off ({_plain(error)}); convert it to WAV"
+        ) from error
+
+
+def _check_header(path: Path, file: soundfile.SoundFile) -> None:
+    """libsndfile reads what there is of a WAV file and only remarks that the header promised more."""
+    complaint = _SIZE_COMPLAINT.search(file.extra_info)
+    if complaint:
+        promised, there = map(int, complaint.groups())
+        if promised > there and promised not in _UNKNOWN_SIZES:
+            raise AudioError(f"{path} breaks off: its header promises {promised} bytes of audio, {there} are there")
+    if "lacks an end-of-stream bit" in file.extra_info:
+        raise AudioError(f"{path} breaks off before its end-of-stream mark; make it again")
+
+
+def _check_length(path: Path, found: int, wanted: int, file: soundfile.SoundFile) -> None:
+    if found == 0:
+        raise AudioError(f"{path} holds no samples; leave it out")
+    # MPEG files only estimate their length, by whole frames of 1152 samples.
+    if found < wanted - (1152 if file.format == "MP3" else 0):
+        raise AudioError(f"{path} breaks off after {found} of {wanted} samples; make it again")
+
+
+def _plain(error: soundfile.LibsndfileError) -> str:
+    return error.error_string.strip().rstrip(".").removeprefix("Error : ")
