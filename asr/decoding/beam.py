@@ -84,7 +84,7 @@ class BeamSearch:
     def partial(self, state: BeamState) -> list[Hypothesis]:
         """The sequence each stream would answer now; it may yet change altogether."""
         log_prob = self._log_prob(state)
-        per_token = log_prob / (state.history.count + self._scorer.context_size)
+        per_token = log_prob / (state.history.num_tokens + self._scorer.context_size)
         slot = per_token.argmax(1, keepdim=True)
         chosen = to_hypotheses(gather_sequences(state.history, slot), log_prob.gather(1, slot))
         return [sequences[0] for sequences in chosen]
@@ -131,7 +131,7 @@ class BeamSearch:
         """Follow each surviving sequence back to where the advance began, and add to its history just once."""
         if not extensions:
             return state.history
-        slot = torch.arange(self._size, device=state.frames.device).expand_as(state.history.count)
+        slot = torch.arange(self._size, device=state.frames.device).expand_as(state.history.num_tokens)
         steps = []
         for extension in reversed(extensions):
             steps.append((extension.symbol.gather(1, slot), extension.log_prob.gather(1, slot)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -14,12 +14,12 @@ from asr.tensors import tree_cat, tree_map, tree_select
 
 
 class History(NamedTuple):
-    """Tokens of N sequences per stream, valid up to `count`; no other part of a state ever grows."""
+    """Tokens of N sequences per stream, valid up to `num_tokens`; no other part of a state ever grows."""
 
     tokens: Tensor  # (B, N, L) int64
     frames: Tensor  # (B, N, L) int64, encoder frame of each emission, 25 Hz
     log_probs: Tensor  # (B, N, L) float32, of each token when it was emitted
-    count: Tensor  # (B, N) int64
+    num_tokens: Tensor  # (B, N) int64
 
 
 class SearchState(Protocol):
@@ -32,15 +32,17 @@ class SearchState(Protocol):
     def frames(self) -> Tensor:
         """(B,) int64: encoder frames (25 Hz) each stream has consumed."""
 
+    def _replace(self, *, history: History) -> Any: ...
 
-S = TypeVar("S")
+
+S = TypeVar("S", bound=SearchState)
 
 
 def select(state: S, rows: Tensor) -> S:
     """Pick, drop or reorder streams: `rows` is (R,) int64 into the batch."""
     picked = tree_select(state, rows.to(state.frames.device))
     # A long neighbour's capacity must not stay behind with the streams that leave it.
-    return picked._replace(history=_with_capacity(picked.history, _longest(picked.history.count)))
+    return picked._replace(history=_with_capacity(picked.history, _longest(picked.history.num_tokens)))
 
 
 def concat(states: Sequence[S]) -> S:
@@ -58,17 +60,17 @@ def empty_history(batch_size: int, num_sequences: int, device: torch.device | st
 
 def append(history: History, emitted: Tensor, tokens: Tensor, frames: Tensor, log_probs: Tensor) -> History:
     """Add what was emitted at K steps, all arguments (B, N, K); steps where `emitted` is False leave no trace."""
-    count = history.count + emitted.sum(-1)
-    capacity = _longest(count)
+    num_tokens = history.num_tokens + emitted.sum(-1)
+    capacity = _longest(num_tokens)
     # Steps without a token are written to one extra column, which is then cut off.
-    slot = history.count.unsqueeze(-1) + emitted.cumsum(-1) - 1
+    slot = history.num_tokens.unsqueeze(-1) + emitted.cumsum(-1) - 1
     slot = slot.masked_fill(~emitted, capacity)
     grown = _with_capacity(history, capacity + 1)
     written = History(
         grown.tokens.scatter(-1, slot, tokens),
         grown.frames.scatter(-1, slot, frames),
         grown.log_probs.scatter(-1, slot, log_probs),
-        count,
+        num_tokens,
     )
     return _with_capacity(written, capacity)
 
@@ -100,12 +102,12 @@ def _hypothesis(
     )
 
 
-def _longest(count: Tensor) -> int:
-    return int(count.max()) if count.numel() else 0
+def _longest(num_tokens: Tensor) -> int:
+    return int(num_tokens.max()) if num_tokens.numel() else 0
 
 
 def _with_capacity(history: History, capacity: int) -> History:
     """Pad or cut the token axis to `capacity`."""
     extra = capacity - history.tokens.shape[-1]
     tokens, frames, log_probs = (F.pad(part, (0, extra)) for part in history[:3])
-    return History(tokens, frames, log_probs, history.count)
+    return History(tokens, frames, log_probs, history.num_tokens)

@@ -1,0 +1,31 @@
+"""Search settings: what is refused, and with which words."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from asr.decoding.config import SearchConfig, SearchMethod
+from asr.decoding.search import build_search
+from asr.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"beam": 0}, {"temperature": 0.0}, {"temperature": float("nan")}, {"max_symbols_per_frame": 0}],
+)
+def test_meaningless_values_are_refused_by_name(settings):
+    with pytest.raises(ConfigError, match=f"search.{next(iter(settings))}="):
+        SearchConfig(**settings)
+
+
+@pytest.mark.parametrize("method", [SearchMethod.BEAM, SearchMethod.CTC_GREEDY])
+def test_a_setting_that_would_be_ignored_is_refused(method):
+    with pytest.raises(ConfigError, match="max_symbols_per_frame=2 has no meaning"):
+        SearchConfig(method=method, max_symbols_per_frame=2)
+
+
+def test_ctc_search_needs_a_ctc_head():
+    with pytest.raises(ConfigError, match="CTC head"):
+        build_search(SearchConfig(method=SearchMethod.CTC_GREEDY), SimpleNamespace(ctc_head=None))
