@@ -19,7 +19,7 @@ def random_model(vocab_size: int = 6, context_size: int = 2, dim: int = 8) -> Si
     predictor, joiner = Predictor(vocab_size, dim, context_size).eval(), Joiner(5, dim, 7, vocab_size).eval()
     for parameter in [*predictor.parameters(), *joiner.parameters()]:
         nn.init.normal_(parameter)
-    nn.init.constant_(joiner.output_linear.bias[:1], 2.0)  # as when trained, blanks are the rule
+    nn.init.constant_(joiner.output_linear.bias[:1], 4.0)  # as when trained, blanks are the rule
     return SimpleNamespace(predictor=predictor, joiner=joiner)
 
 
