@@ -1,4 +1,4 @@
-"""What every recipe's stages share: a stage runs once, survives being interrupted, and notices that its inputs changed."""
+"""What every recipe's stages share: a stage runs once, survives interruption, and notices when its inputs change."""
 
 import hashlib
 import os

@@ -1,19 +1,20 @@
 """Prepare the connected-digit corpus: four stages, each of which may be repeated without harm."""
 
-import json
+import shutil
 from pathlib import Path
 
 from asr.errors import DataError
 from asr.recipes.digits.config import SPEAKERS, DigitsConfig
 from asr.recipes.digits.cuts import build_split, cuts_from_list
+from asr.recipes.digits.lists import read_list
 from asr.recipes.digits.source import pack_recordings
 from asr.recipes.fetch import fetch
+from asr.recipes.products import ORIGINAL_SPEED, store_splits, write_character_tokenizer
 from asr.recipes.stages import replacing
 
 __all__ = ["DigitsConfig", "cuts_from_list", "download", "features", "list_path", "manifests", "tokenizer"]
 
-SPLITS = ("train", "dev", "test")
-RAW_SPLITS = ("dev", "test")
+NOTICE = Path(__file__).with_name("NOTICE.md")
 
 
 def download(cfg: DigitsConfig) -> None:
@@ -43,9 +44,12 @@ def download(cfg: DigitsConfig) -> None:
 
 def manifests(cfg: DigitsConfig) -> None:
     """Build all utterances: `audio/<split>/*.flac` and `cuts-<split>.jsonl.gz`, the raw-level variants as `-raw`."""
-    variants = [(split, split, True) for split in SPLITS] + [(split, f"{split}-raw", False) for split in RAW_SPLITS]
     out = Path(cfg.out)
-    for split, name, levelled in variants:
+    if not (out / NOTICE.name).exists():  # the audio's licence asks that the credits stay with it
+        with replacing(out / NOTICE.name) as part:
+            shutil.copyfile(NOTICE, part)
+    for name in ("train", "dev", "test", "dev-raw", "test-raw"):
+        split, levelled = name.removesuffix("-raw"), not name.endswith("-raw")
         build_split(
             list_path(split),
             recordings_folder(cfg),
@@ -58,27 +62,13 @@ def manifests(cfg: DigitsConfig) -> None:
 
 def features(cfg: DigitsConfig) -> None:
     """Store log-mel features of every split; of the training split at every speed."""
-    from asr.data import read_cuts, store_features
-
-    out = Path(cfg.out)
-    for name in (*SPLITS, *(f"{split}-raw" for split in RAW_SPLITS)):
-        cuts = read_cuts(out / f"cuts-{name}.jsonl.gz")
-        speeds = cfg.speeds if name == "train" else [1.0]
-        store_features(cuts, out, name, speeds=speeds, num_workers=cfg.num_workers)
+    speeds = {"train": cfg.speeds} | dict.fromkeys(["dev", "test", "dev-raw", "test-raw"], ORIGINAL_SPEED)
+    store_splits(Path(cfg.out), speeds, num_workers=cfg.num_workers)
 
 
 def tokenizer(cfg: DigitsConfig) -> None:
     """Write `tokenizer.json`: the characters of the ten digit words."""
-    from asr.text import train_tokenizer
-
-    target = Path(cfg.out) / "tokenizer.json"
-    if target.exists():
-        return
-    from asr.recipes.digits.lists import read_list
-
-    texts = [string.transcript for string in read_list(list_path("train"))]
-    with replacing(target) as part:
-        part.write_text(json.dumps(train_tokenizer("char", texts).to_state(), ensure_ascii=False), encoding="utf-8")
+    write_character_tokenizer(Path(cfg.out), (string.transcript for string in read_list(list_path("train"))))
 
 
 def recordings_folder(cfg: DigitsConfig) -> Path:

@@ -1,0 +1,26 @@
+"""The last two stages of a recipe, alike for every corpus: stored features and a tokenizer of characters."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from asr.data import read_cuts, store_features
+from asr.recipes.stages import replacing
+from asr.text import save_tokenizer, train_tokenizer
+
+ORIGINAL_SPEED = (1.0,)
+
+
+def store_splits(out: Path, splits: Mapping[str, Sequence[float]], *, num_workers: int) -> None:
+    """Store the log-mel features of `out/cuts-<split>.jsonl.gz` for every split, at the speeds given for it."""
+    for split, speeds in splits.items():
+        cuts = read_cuts(out / f"cuts-{split}.jsonl.gz")
+        store_features(cuts, out, split, speeds=speeds, num_workers=num_workers)
+
+
+def write_character_tokenizer(out: Path, texts: Iterable[str]) -> None:
+    """Write `out/tokenizer.json`, the characters of the training transcripts, unless it is there."""
+    target = out / "tokenizer.json"
+    if target.exists():
+        return
+    with replacing(target) as part:
+        save_tokenizer(train_tokenizer("char", texts), part)
