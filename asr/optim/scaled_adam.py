@@ -1,0 +1,418 @@
+"""Adam whose step is proportional to the size of each tensor, with gradients clipped by a running median."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from asr.errors import CheckpointError, ConfigError
+from asr.optim.clipping import ClipReport, MedianClipping
+from asr.optim.reductions import dots, norms
+
+logger = logging.getLogger(__name__)
+
+MOMENTS = ("exp_avg_sq", "delta")
+SIZES = ("param_rms", "scale_exp_avg_sq", "scale_grads")
+MAX_GRAD_NORM = 1e18  # the square of anything larger nears the end of float32
+MAX_SIZE_STEP = 0.1  # no tensor grows or shrinks by more than this share in one size step
+
+
+@dataclass(kw_only=True)
+class ScaledAdamConfig:
+    """How ScaledAdam moves the parameters; the defaults are those of the published Zipformer recipes."""
+
+    lr: float = 0.045
+    """Base learning rate: relative change of a tensor per step, roughly; > 0."""
+    beta1: float = 0.9
+    """Decay of the average over finished updates, per step; in [0, 1)."""
+    beta2: float = 0.98
+    """Decay of the average of squared gradients, per step; in (0, 1)."""
+    eps: float = 1e-8
+    """Added to the root of the squared-gradient average; > 0."""
+    scalar_lr_scale: float = 0.1
+    """Factor on the rate for one-element tensors and for the size of every other tensor; > 0."""
+    param_min_rms: float = 1e-5
+    """Tensors smaller than this (root mean square) move as if they had this size; > 0."""
+    param_max_rms: float = 3.0
+    """No size step grows a tensor past this root mean square; > 0."""
+    scalar_max: float = 10.0
+    """One-element tensors stay within plus and minus this; > 0."""
+    size_update_period: int = 4
+    """Steps between updates of the sizes; >= 1."""
+    clipping_scale: float | None = 2.0
+    """Gradients whose norm exceeds this many running medians are scaled down; None: never."""
+    clipping_update_period: int = 100
+    """Steps over which the median is taken, and between its updates; >= 2."""
+
+    def __post_init__(self) -> None:
+        for key in ("lr", "eps", "scalar_lr_scale", "param_min_rms", "param_max_rms", "scalar_max"):
+            _require(getattr(self, key) > 0, key, getattr(self, key), "must be > 0")
+        _require(0 <= self.beta1 < 1, "beta1", self.beta1, "must lie in [0, 1)")
+        _require(0 < self.beta2 < 1, "beta2", self.beta2, "must lie in (0, 1)")
+        _require(self.size_update_period >= 1, "size_update_period", self.size_update_period, "must be >= 1")
+        _require(
+            self.clipping_update_period >= 2, "clipping_update_period", self.clipping_update_period, "must be >= 2"
+        )
+        _require(
+            self.clipping_scale is None or self.clipping_scale > 0,
+            "clipping_scale",
+            self.clipping_scale,
+            "must be > 0, or null to clip nothing",
+        )
+
+
+def _require(good: bool, key: str, value: object, wish: str) -> None:
+    if not good:
+        raise ConfigError(f"optim.{key}={value} {wish}")
+
+
+class _Measured(NamedTuple):
+    """What one pass over a group's gradients found, float64 on the host, one entry per parameter (0: no gradient)."""
+
+    with_grad: list[int]
+    grad_norms: Tensor
+    dots: Tensor
+    param_rms: Tensor | None
+
+    @property
+    def is_good(self) -> Tensor:
+        """(N,) bool, False where squares of the gradient overflow or are not numbers."""
+        return self.grad_norms < MAX_GRAD_NORM
+
+
+class ScaledAdam(torch.optim.Optimizer):
+    """ScaledAdam (Yao et al., "Zipformer", ICLR 2024, section "Optimizer"), in the published recipe's form.
+
+    Differences from the paper's formulas: momentum is the average of finished updates, after scaling; it is not
+    bias-corrected; the size of a tensor learns from the sum of its last `size_update_period` size gradients.
+
+    A parameter without gradient counts as having a gradient of zero. If any gradient of a step, in whatever group,
+    is infinite or not a number (or so large that its square is), every gradient of that step counts as zero: averages
+    decay, momentum moves on, the step is counted, and `nonfinite_steps` goes up by one.
+
+    Per-tensor numbers (sizes, norms) live on the host as small float64 vectors. The only wait for an accelerator is one
+    copy of them per step; in exchange each update is a handful of list operations with a factor per tensor.
+
+    Args:
+        params: named parameters, such as `model.named_parameters()`, or groups of them: mappings with
+            `params` (named), and optionally `lr_scale` (factor on every rate) or any field of the config.
+            Groups are clipped separately.
+        config: all settings.
+
+    Raises:
+        ConfigError: a parameter has no name, a name is used twice, or a parameter is not float32 or float64.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[tuple[str, Tensor]] | Iterable[Mapping[str, Any]],
+        config: ScaledAdamConfig | None = None,
+    ) -> None:
+        config = config or ScaledAdamConfig()
+        given = list(params)
+        groups = [dict(group) for group in given] if given and isinstance(given[0], Mapping) else [{"params": given}]
+        super().__init__(groups, {**asdict(config), "lr_scale": 1.0})
+
+    # -- what happened
+
+    @property
+    def nonfinite_steps(self) -> int:
+        """Number of steps so far whose gradients were not finite."""
+        return self.param_groups[0]["nonfinite_steps"]
+
+    @property
+    def clip_reports(self) -> list[ClipReport]:
+        """What clipping did at the last step, per parameter group."""
+        return [group["clipping"].last for group in self.param_groups]
+
+    @property
+    def last_clip(self) -> ClipReport:
+        """What clipping did at the last step: in the group that was scaled down most."""
+        return min(self.clip_reports, key=lambda report: report.factor)
+
+    # -- construction
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group of named parameters; see the class for its form."""
+        group = {**self.defaults, **param_group}
+        names, tensors = _split_names(group["params"])
+        taken = [name for other in self.param_groups for name in other["names"]] + names
+        if len(set(taken)) != len(taken):
+            twice = next(name for name in taken if taken.count(name) > 1)
+            raise ConfigError(f"parameter {twice} was given to the optimizer twice; name each parameter once")
+        if "lr" not in param_group:
+            group["lr"] = group["lr"] * group["lr_scale"]
+        count = len(names)
+        group.update(
+            params=tensors,
+            names=names,
+            is_scalar=torch.tensor([tensor.numel() == 1 for tensor in tensors], dtype=torch.bool),
+            step=0,
+            nonfinite_steps=0,
+            param_rms=torch.zeros(count, dtype=torch.float64),
+            scale_exp_avg_sq=torch.zeros(count, dtype=torch.float64),
+            scale_grads=torch.zeros(group["size_update_period"], count, dtype=torch.float64),
+            clipping=MedianClipping(group["clipping_scale"], group["clipping_update_period"]),
+        )
+        super().add_param_group(group)
+
+    # -- one step
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Move every parameter once; returns what `closure` (called with gradients enabled) returned."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        measured = [_measure(group) for group in self.param_groups]
+        finite = all(bool(found.is_good.all()) for found in measured)
+        if not finite:
+            _warn_nonfinite(self.param_groups, measured)
+        for group, found in zip(self.param_groups, measured):
+            self._step_group(group, found, finite)
+        return loss
+
+    def _step_group(self, group: dict[str, Any], found: _Measured, finite: bool) -> None:
+        if group["step"] == 0:
+            group["param_rms"] = found.param_rms
+            for param in group["params"]:
+                self.state[param] = {key: torch.zeros_like(param) for key in MOMENTS}
+        factor = group["clipping"].update(group["step"], _weighted_norms(group, found), group["names"])
+        if not finite:
+            factor = 0.0
+            group["nonfinite_steps"] += 1
+            group["clipping"].mark_dropped()
+        size_steps = _update_sizes(group, found, factor)
+        self._update_params(group, found.with_grad if finite else [], factor, size_steps)
+        group["step"] += 1
+
+    def _update_params(
+        self, group: dict[str, Any], with_grad: list[int], factor: float, size_steps: Tensor | None
+    ) -> None:
+        """Let the averages take in the gradients, then move; `size_steps` (N,) is each tensor's relative growth."""
+        params = group["params"]
+        squares = [self.state[param]["exp_avg_sq"] for param in params]
+        deltas = [self.state[param]["delta"] for param in params]
+        torch._foreach_mul_(squares, group["beta2"])
+        torch._foreach_mul_(deltas, group["beta1"])
+        if with_grad:
+            grads = [params[i].grad for i in with_grad]
+            chosen = [squares[i] for i in with_grad]
+            torch._foreach_addcmul_(chosen, grads, grads, value=(1 - group["beta2"]) * factor**2)
+            rates = (-(1 - group["beta1"]) * group["lr"] * factor * _step_sizes(group)).tolist()
+            torch._foreach_addcdiv_(
+                [deltas[i] for i in with_grad], grads, _roots(group, chosen), [rates[i] for i in with_grad]
+            )
+        if size_steps is not None:
+            growth = torch._foreach_mul(params, ((1 - group["beta1"]) * size_steps).tolist())
+            torch._foreach_add_(deltas, growth)
+        torch._foreach_add_(params, deltas)
+        _clamp([params[i] for i in group["is_scalar"].nonzero().flatten().tolist()], group["scalar_max"])
+
+    # -- saving and restoring
+
+    def state_dict(self) -> dict[str, Any]:
+        """As every optimizer's, in plain data and tensors; all that a bit-exact continuation needs is in it."""
+        state = super().state_dict()
+        state["param_groups"] = [{**group, "clipping": group["clipping"].to_state()} for group in state["param_groups"]]
+        return state
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue from `state_dict()` of an optimizer over equally named parameters in the same order.
+
+        Raises:
+            CheckpointError: the names differ.
+        """
+        for mine, theirs in zip(self.param_groups, state_dict["param_groups"]):
+            _check_names(mine["names"], theirs["names"])
+        super().load_state_dict(state_dict)
+        for group in self.param_groups:
+            saved, clipping = (
+                group["clipping"],
+                MedianClipping(group["clipping_scale"], group["clipping_update_period"]),
+            )
+            clipping.load_state(saved)
+            group["clipping"] = clipping
+
+    def state_tensors(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """The whole state as flat named tensors and JSON-able scalars, for a file without pickle.
+
+        Returns:
+            Tensors `exp_avg_sq/<name>` and `delta/<name>` (shaped as the parameter) and, per group g,
+            `group.<g>/param_rms` (N,), `group.<g>/scale_exp_avg_sq` (N,), `group.<g>/scale_grads` (P, N) and
+            `group.<g>/clipping_norms`; scalars {"groups": [...]}, where `names` orders the N parameters.
+        """
+        tensors: dict[str, Tensor] = {}
+        scalars = []
+        for index, group in enumerate(self.param_groups):
+            for name, param in zip(group["names"], group["params"]):
+                tensors.update({f"{key}/{name}": value for key, value in self.state.get(param, {}).items()})
+            tensors.update({f"group.{index}/{key}": group[key] for key in SIZES})
+            clipping = group["clipping"].to_state()
+            tensors[f"group.{index}/clipping_norms"] = clipping.pop("norms")
+            plain = {key: group[key] for key in ("names", "step", "nonfinite_steps", "lr")}
+            scalars.append({**plain, "clipping": clipping})
+        return tensors, {"groups": scalars}
+
+    def load_state_tensors(self, tensors: Mapping[str, Tensor], scalars: Mapping[str, Any]) -> None:
+        """Continue from `state_tensors()`; parameters are found by name, so their order may have changed.
+
+        Settings (betas, periods and so on) stay those this optimizer was built with.
+
+        Raises:
+            CheckpointError: names, shapes or the number of groups differ.
+        """
+        if len(scalars["groups"]) != len(self.param_groups):
+            raise CheckpointError(
+                f"the saved optimizer has {len(scalars['groups'])} parameter groups and this one "
+                f"{len(self.param_groups)}; use the same lr_scale and freeze settings"
+            )
+        for index, (group, saved) in enumerate(zip(self.param_groups, scalars["groups"])):
+            _check_names(sorted(group["names"]), sorted(saved["names"]))
+            order = torch.tensor([saved["names"].index(name) for name in group["names"]], dtype=torch.int64)
+            for key in SIZES:
+                value = tensors[f"group.{index}/{key}"].to("cpu", torch.float64).index_select(-1, order)
+                _check_shape(f"optimizer {key}", value, group[key])
+                group[key] = value
+            group.update({key: saved[key] for key in ("step", "nonfinite_steps", "lr")})
+            group["clipping"].load_state({**saved["clipping"], "norms": tensors[f"group.{index}/clipping_norms"]})
+            if group["step"] > 0:
+                for name, param in zip(group["names"], group["params"]):
+                    self.state[param] = {key: _moment(tensors, key, name, param) for key in MOMENTS}
+
+
+# -- measuring
+
+
+def _measure(group: dict[str, Any]) -> _Measured:
+    """Reduce gradients (and sizes, when they are due) to one small vector, and bring it to the host in one copy."""
+    params = group["params"]
+    with_grad = [i for i, param in enumerate(params) if param.grad is not None]
+    moved = [params[i] for i in with_grad]
+    grads = [param.grad for param in moved]
+    pieces = [norms(grads), dots(moved, grads)]
+    if group["step"] == 0 or _is_size_step(group):
+        pieces.append(norms(params))
+    found_pieces = [piece for piece in pieces if piece is not None]
+    host = torch.cat(found_pieces).to("cpu", torch.float64) if found_pieces else torch.zeros(0, dtype=torch.float64)
+    count = len(with_grad)
+    found = torch.zeros(2, len(params), dtype=torch.float64)
+    found[:, with_grad] = host[: 2 * count].view(2, count)
+    sizes = host[2 * count :]
+    numel = torch.tensor([param.numel() for param in params], dtype=torch.float64)
+    return _Measured(with_grad, found[0], found[1], sizes / numel.sqrt() if len(sizes) else None)
+
+
+def _is_size_step(group: dict[str, Any]) -> bool:
+    return group["step"] % group["size_update_period"] == group["size_update_period"] - 1
+
+
+def _weighted_norms(group: dict[str, Any], found: _Measured) -> Tensor:
+    """Gradient norms in units of relative change, (N,): what clipping compares across steps."""
+    return found.grad_norms * torch.where(group["is_scalar"], group["scalar_lr_scale"], group["param_rms"])
+
+
+def _step_sizes(group: dict[str, Any]) -> Tensor:
+    """The factor on the rate of each tensor, (N,): its size, or a constant for one-element tensors."""
+    sizes = group["param_rms"].clamp(min=group["param_min_rms"])
+    return sizes.masked_fill(group["is_scalar"], group["scalar_lr_scale"])
+
+
+def _update_sizes(group: dict[str, Any], found: _Measured, factor: float) -> Tensor | None:
+    """Remember the size gradients of this step; every period, return how much each tensor is to grow, (N,)."""
+    period = group["size_update_period"]
+    history = group["scale_grads"]
+    history[group["step"] % period] = found.dots * factor if factor > 0 else 0.0
+    if not _is_size_step(group):
+        return None
+    group["param_rms"] = rms = found.param_rms
+    decay = group["beta2"] ** period
+    mean_square = group["scale_exp_avg_sq"]
+    mean_square.mul_(decay).add_(history.square().mean(0), alpha=1 - decay)
+    correction = math.sqrt(1 - decay ** ((group["step"] + 1) // period))
+    rate = group["lr"] * group["scalar_lr_scale"] * correction
+    growth = -rate * history.sum(0) / (mean_square.sqrt() + group["eps"])
+    growth = growth.masked_fill(rms < group["param_min_rms"], 0.0).clamp(-MAX_SIZE_STEP, MAX_SIZE_STEP)
+    growth = torch.minimum(growth, (group["param_max_rms"] - rms) / rms.clamp(min=1e-30))
+    return growth.masked_fill(group["is_scalar"], 0.0)
+
+
+def _roots(group: dict[str, Any], squares: list[Tensor]) -> list[Tensor]:
+    """The denominators: root of the squared-gradient average, its bias corrected while that matters, plus eps."""
+    roots = torch._foreach_sqrt(squares)
+    bias = 1 - group["beta2"] ** (group["step"] + 1)
+    if bias < 0.99:
+        torch._foreach_mul_(roots, bias**-0.5)
+    torch._foreach_add_(roots, group["eps"])
+    return roots
+
+
+def _clamp(scalars: list[Tensor], limit: float) -> None:
+    if scalars and hasattr(torch, "_foreach_clamp_max_"):
+        torch._foreach_clamp_max_(scalars, limit)
+        torch._foreach_clamp_min_(scalars, -limit)
+        return
+    for scalar in scalars:
+        scalar.clamp_(-limit, limit)
+
+
+def _warn_nonfinite(groups: Sequence[dict[str, Any]], measured: Sequence[_Measured]) -> None:
+    bad = [
+        name
+        for group, found in zip(groups, measured)
+        for name, good in zip(group["names"], found.is_good.tolist())
+        if not good
+    ]
+    logger.warning(
+        "step %d: gradients of %d parameters are not finite (first: %s); every gradient counts as zero",
+        groups[0]["step"],
+        len(bad),
+        bad[0],
+    )
+
+
+# -- checks
+
+
+def _split_names(params: Iterable[Any]) -> tuple[list[str], list[Tensor]]:
+    pairs = list(params)
+    if not pairs:
+        raise ConfigError("a parameter group is empty; give the optimizer parameters that train")
+    for pair in pairs:
+        if not (isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], str)):
+            raise ConfigError("ScaledAdam needs named parameters; pass model.named_parameters() or parameter_groups()")
+        if pair[1].dtype not in (torch.float32, torch.float64):
+            raise ConfigError(f"parameter {pair[0]} is {pair[1].dtype}; keep parameters in float32 and use autocast")
+    return [name for name, _ in pairs], [tensor for _, tensor in pairs]
+
+
+def _check_names(mine: list[str], theirs: list[str]) -> None:
+    if mine != theirs:
+        odd = sorted(set(mine) ^ set(theirs))[:3] or ["their order"]
+        raise CheckpointError(
+            f"the saved optimizer has other parameters than this model (such as {', '.join(odd)}); "
+            "resume with the model and freeze settings it was trained with"
+        )
+
+
+def _check_shape(what: str, value: Tensor, like: Tensor) -> None:
+    if value.shape != like.shape:
+        raise CheckpointError(
+            f"{what} was saved with shape {tuple(value.shape)} and is {tuple(like.shape)} here; "
+            "resume with the model and periods it was trained with"
+        )
+
+
+def _moment(tensors: Mapping[str, Tensor], key: str, name: str, param: Tensor) -> Tensor:
+    value = tensors.get(f"{key}/{name}")
+    if value is None:
+        raise CheckpointError(f"the saved optimizer has no {key} for {name}; its file was cut or edited")
+    _check_shape(f"optimizer {key} of {name}", value, param)
+    return torch.zeros_like(param).copy_(value)
