@@ -15,6 +15,8 @@ class ZipformerConfig:
     """Mel bins of the input features."""
     embed_channels: list[int] = field(default_factory=lambda: [8, 32, 128])
     """Channels of the three front-end convolutions; the deployment client can serve only a last width of 128."""
+    embed_expansion: int = 3
+    """Hidden width of the ConvNeXt block over its channels; the front end's cost is nearly proportional to it."""
     downsampling_factors: list[int] = field(default_factory=lambda: [1, 2, 4, 8, 4, 2])
     """How many times slower than 50 Hz each stack runs."""
     num_layers: list[int] = field(default_factory=lambda: [2, 2, 3, 4, 3, 2])

@@ -37,9 +37,9 @@ class Embedded(NamedTuple):
 class ConvNeXt(nn.Module):
     """Depthwise 7x7 convolution and two point-wise ones around a residual; rows are (B, T, F, C)."""
 
-    def __init__(self, channels: int, hidden_ratio: int = 3):
+    def __init__(self, channels: int, *, expansion: int = 3):
         super().__init__()
-        hidden = hidden_ratio * channels
+        hidden = expansion * channels
         self.depthwise_conv = nn.Conv2d(channels, channels, 7, groups=channels, padding=3)
         self.pointwise_conv1 = nn.Conv2d(channels, hidden, 1)
         self.pointwise_conv2 = nn.Conv2d(hidden, channels, 1)
@@ -77,7 +77,7 @@ class ConvNeXt(nn.Module):
 class ConvEmbed(nn.Module):
     """Three convolutions, a ConvNeXt block and a projection; halves the frame rate."""
 
-    def __init__(self, feature_dim: int, channels: list[int], output_dim: int):
+    def __init__(self, feature_dim: int, channels: list[int], output_dim: int, *, expansion: int = 3):
         super().__init__()
         first, second, third = channels
         self.conv = nn.ModuleDict(
@@ -90,7 +90,7 @@ class ConvEmbed(nn.Module):
         self.balance0 = Balancer(channel_dim=1, max_abs=1.0)
         self.balance4 = Balancer(channel_dim=1, max_abs=4.0)
         self.balance7 = Balancer(channel_dim=1, max_abs=4.0)
-        self.convnext = ConvNeXt(third)
+        self.convnext = ConvNeXt(third, expansion=expansion)
         self.channels, self.width = third, ((feature_dim - 1) // 2 - 1) // 2
         self.out = nn.Linear(third * self.width, output_dim)
         self.out_whiten = Whiten(

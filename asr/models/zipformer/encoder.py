@@ -36,7 +36,9 @@ class Zipformer(nn.Module):
     def __init__(self, config: ZipformerConfig):
         super().__init__()
         self.config = config
-        self.embed = ConvEmbed(config.feature_dim, config.embed_channels, config.encoder_dims[0])
+        self.embed = ConvEmbed(
+            config.feature_dim, config.embed_channels, config.encoder_dims[0], expansion=config.embed_expansion
+        )
         self.stacks = nn.ModuleList(ZipformerStack(config, i) for i in range(len(config.num_layers)))
         self.downsample_output = Downsample(config.output_downsampling)
 
