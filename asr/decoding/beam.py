@@ -48,8 +48,8 @@ class BeamSearch:
     log-probability per token, counting the start context as tokens. Equally good extensions rank by slot, then by
     symbol, so results do not depend on the device.
 
-    Source: Kang et al. 2022, "Fast and parallel decoding for transducer", section 2 (one symbol per frame); merging
-    adds probabilities as in Graves 2012, "Sequence transduction with recurrent neural networks", section 2.6.
+    Source: Kang et al. 2022, "Fast and parallel decoding for transducer", for one symbol per frame; merging adds
+    probabilities as in Graves 2012, "Sequence transduction with recurrent neural networks".
     """
 
     def __init__(self, model: TransducerModel, cfg: SearchConfig):

@@ -26,7 +26,7 @@ class CtcState(NamedTuple):
 class CtcGreedySearch:
     """Needs a model's CTC head alone; a token is dated by the first frame of its run.
 
-    Source: Graves et al. 2006, "Connectionist temporal classification", section 3.2, best path decoding.
+    Source: Graves et al. 2006, "Connectionist temporal classification", there called best path decoding.
     """
 
     def __init__(self, ctc_head: Callable[[Tensor], Tensor], blank_id: int, cfg: SearchConfig):

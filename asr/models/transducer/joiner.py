@@ -13,8 +13,8 @@ INITIAL_SCALE = 0.25
 class Joiner(nn.Module):
     """logits = W_o tanh(W_e e + b_e + W_p p + b_p) + b_o.
 
-    Source: Graves 2012, "Sequence transduction with recurrent neural networks", section 2.4, with the additive,
-    tanh-activated combination that has since become usual.
+    Source: Graves, Mohamed and Hinton 2013, "Speech recognition with deep recurrent neural networks",
+    where the transducer first gets a hidden layer after the sum.
     """
 
     def __init__(self, encoder_dim: int, predictor_dim: int, joiner_dim: int, vocab_size: int):

@@ -1,0 +1,140 @@
+"""A result with everything needed to believe it, as a file and as a table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from asr.errors import DataError
+from asr.evaluation.latency import AlgorithmicLatency, Speed
+from asr.evaluation.wer import ErrorCounts, Interval, Score, Unit
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """How one test set fared with one checkpoint and one search."""
+
+    name: str
+    """The test set, say `test`."""
+    unit: Unit
+    counts: ErrorCounts
+    interval: Interval
+    """95 % interval of the error rate."""
+    string_error_rate: float
+    """Share of utterances with any error."""
+    num_utterances: int
+    latency: AlgorithmicLatency | None = None
+    """None when decoding waits for the end of the utterance."""
+    speed: Speed | None = None
+    """None where it was not measured."""
+    settings: dict[str, str | int | float | bool | None] = field(default_factory=dict)
+    """What produced the result: checkpoint, search, chunk_size and left_context (50 Hz frames), command, commit."""
+
+    def to_json(self) -> str:
+        """Readable JSON that `from_json` turns back into an equal report."""
+        plain = asdict(self) | {"unit": self.unit.value, "rate": self.counts.rate}
+        if self.speed is not None:
+            plain["speed"]["real_time_factor"] = self.speed.real_time_factor
+        return json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+    def save(self, path: Path) -> None:
+        """Write the JSON, making folders as needed."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(self.to_json(), encoding="utf-8")
+
+
+def summarise(
+    name: str,
+    score: Score,
+    *,
+    latency: AlgorithmicLatency | None = None,
+    speed: Speed | None = None,
+    settings: dict[str, str | int | float | bool | None] | None = None,
+) -> Report:
+    """The report of a scored test set."""
+    return Report(
+        name=name,
+        unit=score.unit,
+        counts=score.counts,
+        interval=score.interval,
+        string_error_rate=score.string_error_rate,
+        num_utterances=len(score.utterances),
+        latency=latency,
+        speed=speed,
+        settings=settings or {},
+    )
+
+
+def from_json(text: str) -> Report:
+    """Read back what `Report.to_json` wrote.
+
+    Raises:
+        DataError: the text is not such a report.
+    """
+    try:
+        return _from_plain(json.loads(text))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"this is no report of a decoding run ({error!r}); reports are the JSON files that decoding writes"
+        ) from error
+
+
+def load_report(path: Path) -> Report:
+    """Read a report's file; raises DataError, naming the file, when it holds something else."""
+    try:
+        return from_json(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, DataError) as error:
+        raise DataError(f"cannot read {path}: {error}") from error
+
+
+def make_table(reports: Sequence[Report], *, title: str | None = None) -> Table:
+    """One row per report, for a terminal: `rich.print` shows it."""
+    table = Table(title=title)
+    shared = sorted({key for report in reports for key in report.settings} & {"search", "chunk_size", "left_context"})
+    for heading in ("set", *shared):
+        table.add_column(heading)
+    for heading in ("rate", "95 % interval", "S", "D", "I", "of", "with errors", "latency s", "RTF"):
+        table.add_column(heading, justify="right")
+    for report in reports:
+        table.add_row(report.name, *(_show(report.settings.get(key)) for key in shared), *_figures(report))
+    return table
+
+
+def _figures(report: Report) -> list[str]:
+    counts = report.counts
+    return [
+        f"{counts.rate:.2%}",
+        f"{report.interval.low:.2%} – {report.interval.high:.2%}",
+        *(str(n) for n in (counts.substitutions, counts.deletions, counts.insertions, counts.reference_words)),
+        f"{report.string_error_rate:.1%}",
+        f"{report.latency.worst_s:.2f}" if report.latency else "–",
+        f"{report.speed.real_time_factor:.3f}" if report.speed else "–",
+    ]
+
+
+def _show(value: Any) -> str:
+    return "–" if value is None else str(value)
+
+
+def _from_plain(plain: dict[str, Any]) -> Report:
+    latency, speed = plain["latency"], plain["speed"]
+    if speed is not None:
+        # JSON has no whole numbers as keys, and derived figures are derived anew.
+        steps = {int(p): value for p, value in speed["step_percentiles_ms"].items()}
+        speed = Speed(audio_s=speed["audio_s"], compute_s=speed["compute_s"], step_percentiles_ms=steps)
+    return Report(
+        name=plain["name"],
+        unit=Unit(plain["unit"]),
+        counts=ErrorCounts(**plain["counts"]),
+        interval=Interval(**plain["interval"]),
+        string_error_rate=plain["string_error_rate"],
+        num_utterances=plain["num_utterances"],
+        latency=None if latency is None else AlgorithmicLatency(**latency),
+        speed=speed,
+        settings=plain["settings"],
+    )
