@@ -111,7 +111,7 @@ def test_windows_from_stored_occupations(arrays):
         s_range = int(re.search(r"pruned_s(\d+)$", name)[1])
         occupations = tensor(arrays, f"{source}/px_grad"), tensor(arrays, f"{source}/py_grad")
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+            warnings.simplefilter("ignore")  # windows too narrow are part of the cases
             ranges = prune_ranges(*occupations, *labels(arrays, case)[1:], s_range, options["topology"])
         np.testing.assert_array_equal(ranges.numpy(), arrays[f"{name}/ranges"], err_msg=name)
 
@@ -123,6 +123,104 @@ def test_windows_from_our_occupations(arrays):
         am, lm = tensor(arrays, f"{case}/am"), tensor(arrays, f"{case}/lm")
         simple = smoothed_transducer_loss(am, lm, *labels(arrays, case), lm_scale=0.25, **options)
         expected = tensor(arrays, f"{name}/ranges")
+        lens = labels(arrays, case)[1:]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            s_range = int(re.search(r"pruned_s(\d+)$", name)[1])
+            ranges = prune_ranges(simple.px_grad, simple.py_grad, *lens, s_range, options["topology"])
+        different, total = different + int((ranges != expected).sum()), total + ranges.numel()
+    assert different <= 0.02 * total
+
+
+def test_fused_joiner_sees_the_stored_projections(arrays):
+    """The stored logits are rounded, so the joiner itself is checked against gathering and a plain linear layer."""
+    for name, case, options in found(arrays, "pruned"):
+        symbols, *lens = labels(arrays, case)
+        ranges = tensor(arrays, f"{name}/ranges")
+        inputs = leaves(arrays, f"{case}/encoder_proj_out", f"{case}/decoder_proj_out", f"{case}/joiner_weight")
+        fused_inputs = [x.detach().clone().requires_grad_() for x in inputs]
+        encoder, predictor, weight = inputs
+        rows = torch.arange(len(symbols)).reshape(-1, 1, 1)
+        gathered = predictor[rows, ranges]
+        if f"{name}/lm_pruned" in arrays:
+            assert_close_to_norm(gathered, arrays[f"{name}/lm_pruned"], name)
+        logits = (encoder.unsqueeze(2) + gathered).tanh() @ weight
+        plain = pruned_transducer_loss(logits, symbols, ranges, *lens, **options)
+        encoder, predictor, weight = fused_inputs
+        bias = torch.zeros(weight.shape[1])
+        fused = pruned_joiner_loss(
+            encoder, predictor, weight.t(), bias, symbols, ranges, *lens, block_rows=37, **options
+        )
+        assert_losses(fused, plain.detach().numpy(), name)
+        plain.sum().backward()
+        fused.sum().backward()
+        for ours, expected in zip(fused_inputs, inputs, strict=True):
+            assert_close_to_norm(ours.grad, expected.grad.numpy(), name)
+        close = np.allclose(logits.detach(), arrays[f"{name}/logits"], atol=0.02)
+        assert close, f"{name}: stored logits are another function of the projections"
+
+
+def test_full_loss_and_gradient(arrays):
+    for name, case, options in found(arrays, "full"):
+        (logits,) = leaves(arrays, f"{case}/full_logits")
+        loss = full_transducer_loss(logits, *labels(arrays, case), **options)
+        assert_losses(loss, arrays[f"{name}/loss"], name)
+        if f"{name}/grad_logits" in arrays:
+            loss.sum().backward()
+            assert_close_to_norm(logits.grad, arrays[f"{name}/grad_logits"], name)
+
+
+def test_whole_batches_without_padding(arrays):
+    pattern = re.compile(r"(.+)/noboundary/(\w+)/delay([-\d.]+)/(full|smoothed)_loss$")
+    matches = [match for match in map(pattern.match, arrays) if match]
+    if not matches:
+        pytest.skip("no group noboundary in this file")
+    for match in matches:
+        case, topology, delay, kind = match.groups()
+        symbols = tensor(arrays, f"{case}/noboundary/symbols")
+        am, lm = tensor(arrays, f"{case}/am"), tensor(arrays, f"{case}/lm")
+        lens = torch.full((len(am),), symbols.shape[1]), torch.full((len(am),), am.shape[1])
+        options = {"topology": Topology(topology), "delay_penalty": float(delay)}
+        if kind == "full":
+            loss = full_transducer_loss(tensor(arrays, f"{case}/full_logits"), symbols, *lens, **options)
+        else:
+            loss = smoothed_transducer_loss(am, lm, symbols, *lens, lm_scale=0.25, **options).loss
+        assert_losses(loss, arrays[match[0]], match[0])
+
+
+def test_empty_transcripts(arrays):
+    cases = [name.removesuffix("/smoothed_loss") for name in arrays if re.fullmatch(r"[^/]+/smoothed_loss", name)]
+    if not cases:
+        pytest.skip("no case with an empty transcript in this file")
+    for case in cases:
+        check_smoothed(arrays, case, case, "smoothed_loss", {"lm_scale": 0.25})
+        symbols, *lens = labels(arrays, case)
+        ranges = tensor(arrays, f"{case}/ranges")
+        occupations = tensor(arrays, f"{case}/px_grad"), tensor(arrays, f"{case}/py_grad")
+        np.testing.assert_array_equal(prune_ranges(*occupations, *lens, ranges.shape[2]).numpy(), ranges.numpy())
+        (logits,) = leaves(arrays, f"{case}/pruned_logits")
+        loss = pruned_transducer_loss(logits, symbols, ranges, *lens)
+        loss.sum().backward()
+        assert_losses(loss, arrays[f"{case}/pruned_loss"], case)
+        assert_close_to_norm(logits.grad, arrays[f"{case}/grad_logits"], case)
+
+
+EVALUATED = re.compile(r"(.+)/eval_losses_lm([\d.]+)_am([\d.]+)_range(\d+)/simple_loss$")
+
+
+def projected(weights: Arrays, name: str, x: Tensor) -> Tensor:
+    return torch.nn.functional.linear(x, tensor(weights, f"{name}.weight"), tensor(weights, f"{name}.bias"))
+
+
+def test_losses_of_whole_models(golden):
+    """Stored encoder and predictor outputs through projections, windows and the fused joiner, for each setting."""
+    arrays = golden("train_forward.npz")
+    matches = [match for match in map(EVALUATED.match, arrays) if match]
+    if not matches:
+        pytest.skip("no group eval_losses in this file")
+    for match in matches:
+        model, lm_scale, am_scale, s_range = match.groups()
+        weights, inner = golden(f"tiny_{model}_state_dict.npz"), f"{model}/intermediate"
         lens = tensor(arrays, f"{inner}/boundary")[:, 2:].unbind(1)
         symbols = tensor(arrays, f"{inner}/decoder_in")[:, 1:]
         encoder_out, predictor_out = tensor(arrays, f"{inner}/encoder_out"), tensor(arrays, f"{inner}/decoder_out")
