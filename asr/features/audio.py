@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -29,6 +31,20 @@ class Audio(NamedTuple):
     """Hz."""
     notes: tuple[str, ...]
     """What was done to the signal that a careful user may want to know, such as mixing channels."""
+
+
+class AudioInfo(NamedTuple):
+    """What a file's header says."""
+
+    num_samples: int
+    sample_rate: int
+    num_channels: int
+
+
+def audio_info(path: Path | str) -> AudioInfo:
+    """Read a file's header; raises AudioError where there is none."""
+    with _open(Path(path)) as file:
+        return AudioInfo(file.frames, file.samplerate, file.channels)
 
 
 def read_audio(path: Path | str, *, start_s: float = 0.0, duration_s: float | None = None) -> Audio:
@@ -62,25 +78,31 @@ def _resampler(rate: int) -> Resampler:
 
 def _decode(path: Path, start_s: float, duration_s: float | None) -> tuple[np.ndarray, int]:
     """(N, channels) float32 and the rate."""
+    with _open(path) as file:
+        start = round(start_s * file.samplerate)
+        wanted = file.frames - start if duration_s is None else round(duration_s * file.samplerate)
+        if not 0 <= start <= file.frames or wanted < 0:
+            raise AudioError(f"{path} lasts {file.frames / file.samplerate:.2f} s; {start_s} s lies beyond its end")
+        _check_header(path, file)
+        file.seek(start)
+        data = file.read(wanted, dtype="float32", always_2d=True)
+        _check_length(path, len(data), wanted, file)
+        return data, file.samplerate
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[soundfile.SoundFile]:
+    """The opened file; whatever libsndfile says against it, now or while it is read, becomes an AudioError."""
     if not path.is_file():
         raise AudioError(f"there is no file {path}; check the path")
     if path.stat().st_size == 0:
         raise AudioError(f"{path} is empty (0 bytes); make it again")
     try:
         with soundfile.SoundFile(str(path)) as file:
-            start = round(start_s * file.samplerate)
-            wanted = file.frames - start if duration_s is None else round(duration_s * file.samplerate)
-            if start > file.frames or wanted < 0:
-                raise AudioError(f"{path} lasts {file.frames / file.samplerate:.2f} s; {start_s} s lies beyond its end")
-            _check_header(path, file)
-            file.seek(start)
-            data = file.read(wanted, dtype="float32", always_2d=True)
-            _check_length(path, len(data), wanted, file)
-            return data, file.samplerate
+            yield file
     except soundfile.LibsndfileError as error:
-        raise AudioError(
-            f"{path} cannot be read as audio, or breaks off ({_plain(error)}); convert it to WAV"
-        ) from error
+        reason = error.error_string.strip().rstrip(".").removeprefix("Error : ")
+        raise AudioError(f"{path} cannot be read as audio, or breaks off ({reason}); convert it to WAV") from error
 
 
 def _check_header(path: Path, file: soundfile.SoundFile) -> None:
@@ -100,7 +122,3 @@ def _check_length(path: Path, found: int, wanted: int, file: soundfile.SoundFile
     # MPEG files only estimate their length, by whole frames of 1152 samples.
     if found < wanted - (1152 if file.format == "MP3" else 0):
         raise AudioError(f"{path} breaks off after {found} of {wanted} samples; make it again")
-
-
-def _plain(error: soundfile.LibsndfileError) -> str:
-    return error.error_string.strip().rstrip(".").removeprefix("Error : ")

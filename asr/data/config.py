@@ -1,0 +1,193 @@
+"""What training data there is, how it is batched, and how it is varied."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from asr.errors import ConfigError
+
+
+class FeatureSource(Enum):
+    """Where features come from while training."""
+
+    STORED = "stored"
+    ON_THE_FLY = "on_the_fly"
+
+
+@dataclass(kw_only=True)
+class DataConfig:
+    """A prepared corpus and the way its utterances become batches."""
+
+    folder: str = "data/digits"
+    """Where the recipe put `cuts-<split>.jsonl.gz`, `feats-<split>.jsonl.gz` and `tokenizer.json`."""
+    train: str = "train"
+    """Name of the training split."""
+    dev: str = "dev"
+    """Name of the split that settings are chosen on."""
+    test: list[str] = field(default_factory=lambda: ["test"])
+    """Names of the splits that results are reported on."""
+    features: FeatureSource = FeatureSource.STORED
+    """Read the stored features, or compute them from audio in the loader's workers."""
+    speeds: list[float] = field(default_factory=lambda: [0.9, 1.0, 1.1])
+    """Speeds at which every training utterance is seen in an epoch (pitch changes too); above 0."""
+    max_duration_s: float = 10.0
+    """Audio per batch and process, padding included, seconds; an utterance longer than this is a batch of its own."""
+    num_buckets: int = 10
+    """Groups of similar duration that batches are drawn from; 1 draws without regard to duration."""
+    buffer_cuts: int = 100_000
+    """Utterances among which the order is drawn; with fewer than the corpus has, order is random only within them."""
+    drop_last: bool = False
+    """Leave out, at the end of an epoch, what does not fill a batch."""
+    min_utterance_s: float = 0.1
+    """Shorter training utterances are left out, seconds."""
+    max_utterance_s: float = 30.0
+    """Longer training utterances are left out, seconds."""
+    num_workers: int = 2
+    """Processes that prepare batches; 0 prepares them in the training process. Never changes a batch's content."""
+    prefetch: int = 4
+    """Batches each worker prepares ahead; 1 or more."""
+    lazy: bool = False
+    """Read the list of cuts anew at every pass instead of keeping it in memory: for a million utterances and more."""
+    seed: int = 0
+    """Of order and augmentation; together with the epoch it determines both."""
+
+    def __post_init__(self) -> None:
+        if not self.speeds or min(self.speeds) <= 0:
+            raise ConfigError(
+                f"data.speeds={list(self.speeds)} must hold positive factors; use [0.9, 1.0, 1.1] or [1.0]"
+            )
+        for name in ("max_duration_s", "num_buckets", "buffer_cuts", "max_utterance_s", "prefetch"):
+            if getattr(self, name) <= 0:
+                raise ConfigError(f"data.{name}={getattr(self, name)} must be above 0")
+        if self.num_workers < 0:
+            raise ConfigError(f"data.num_workers={self.num_workers} must be 0 or more; 0 works without processes")
+        if not 0 <= self.min_utterance_s < self.max_utterance_s:
+            raise ConfigError(
+                f"data.min_utterance_s={self.min_utterance_s} must lie between 0 and "
+                f"data.max_utterance_s={self.max_utterance_s}"
+            )
+
+
+@dataclass(kw_only=True)
+class MaskConfig:
+    """Blanked bands and stretches (SpecAugment); each utterance by its own length. Frames are 100 Hz."""
+
+    prob: float = 0.9
+    """Share of utterances that are masked, 0 to 1."""
+    freq_masks: int = 2
+    """Blanked bands per utterance, 0 or more."""
+    freq_mask_bins: int = 26
+    """Widest band, mel bins; the width is drawn from 0 up to this."""
+    time_masks: int = 10
+    """Most blanked stretches per utterance, 0 or more."""
+    time_mask_frames: int = 100
+    """Longest stretch, frames; an utterance gets one stretch per so many frames it may lose."""
+    time_mask_fraction: float = 0.15
+    """Largest share of an utterance that its stretches may take together, 0 to 1."""
+    time_warp_prob: float = 0.0
+    """Share of utterances that are warped, 0 to 1."""
+    time_warp_frames: int = 20
+    """Farthest that a moment is moved by warping, frames; the length stays."""
+
+    def __post_init__(self) -> None:
+        _check_probs("augment.masks", self, "prob", "time_mask_fraction", "time_warp_prob")
+        for name in ("freq_masks", "freq_mask_bins", "time_masks", "time_warp_frames"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"augment.masks.{name}={getattr(self, name)} must be 0 or more")
+        if self.time_mask_frames < 1:
+            raise ConfigError(f"augment.masks.time_mask_frames={self.time_mask_frames} must be 1 or more")
+
+
+@dataclass(kw_only=True)
+class LevelConfig:
+    """Louder and quieter speech over an unchanged background."""
+
+    prob: float = 0.5
+    """Share of utterances whose level changes, 0 to 1."""
+    min_db: float = -20.0
+    """Lowest change, dB; when the level goes down, the background is filled up to where it was."""
+    max_db: float = 6.0
+    """Highest change, dB."""
+
+    def __post_init__(self) -> None:
+        _check_probs("augment.level", self, "prob")
+        if self.min_db > self.max_db:
+            raise ConfigError(f"augment.level.min_db={self.min_db} must not exceed augment.level.max_db={self.max_db}")
+
+
+@dataclass(kw_only=True)
+class SilenceConfig:
+    """Silence before and behind the speech, so that neither an abrupt end nor a padded one surprises the model."""
+
+    lead_prob: float = 0.3
+    """Share of utterances that get silence in front, 0 to 1."""
+    tail_prob: float = 0.5
+    """Share of utterances that get silence behind, 0 to 1."""
+    max_frames: int = 50
+    """Longest silence, frames at 100 Hz; the length is drawn from 1 up to this."""
+    digital_share: float = 0.3
+    """Share of the silences that are digital (all samples zero, as clients pad); the others are background."""
+
+    def __post_init__(self) -> None:
+        _check_probs("augment.silence", self, "lead_prob", "tail_prob", "digital_share")
+        if self.max_frames < 1:
+            raise ConfigError(f"augment.silence.max_frames={self.max_frames} must be 1 or more; null switches it off")
+
+
+@dataclass(kw_only=True)
+class WarpConfig:
+    """Slower, faster, deeper, higher: features stretched along time or along frequency."""
+
+    tempo: float = 0.1
+    """Largest change of tempo, natural log: 0.1 is a tenth slower to a tenth faster; 0 switches it off."""
+    frequency: float = 0.0
+    """Largest shift of mel bins, as a share of their index (0.1: up to ten percent); 0 switches it off."""
+
+    def __post_init__(self) -> None:
+        for name in ("tempo", "frequency"):
+            if not 0 <= getattr(self, name) <= 0.5:
+                raise ConfigError(f"augment.warp.{name}={getattr(self, name)} must lie between 0 and 0.5")
+
+
+@dataclass(kw_only=True)
+class NoiseConfig:
+    """Recorded noise under the speech."""
+
+    prob: float = 0.5
+    """Share of utterances with noise, 0 to 1."""
+    min_snr_db: float = 10.0
+    """Lowest ratio of the mean powers of speech and noise, dB."""
+    max_snr_db: float = 20.0
+    """Highest ratio, dB."""
+    cuts: str = "data/musan/cuts-noise.jsonl.gz"
+    """List of noise recordings."""
+
+    def __post_init__(self) -> None:
+        _check_probs("augment.noise", self, "prob")
+        if self.min_snr_db > self.max_snr_db:
+            raise ConfigError(
+                f"augment.noise.min_snr_db={self.min_snr_db} must not exceed augment.noise.max_snr_db={self.max_snr_db}"
+            )
+
+
+@dataclass(kw_only=True)
+class AugmentConfig:
+    """Random variations of training utterances, in the order in which they are applied; null leaves one out."""
+
+    warp: WarpConfig | None = None
+    """Tempo and frequency."""
+    level: LevelConfig | None = field(default_factory=LevelConfig)
+    """Level over an unchanged background."""
+    silence: SilenceConfig | None = field(default_factory=SilenceConfig)
+    """Silence at the ends."""
+    noise: NoiseConfig | None = None
+    """Recorded noise."""
+    masks: MaskConfig | None = field(default_factory=MaskConfig)
+    """SpecAugment; leave it out where the training objective masks (CR-CTC)."""
+
+
+def _check_probs(group: str, cfg: object, *names: str) -> None:
+    for name in names:
+        if not 0 <= getattr(cfg, name) <= 1:
+            raise ConfigError(f"{group}.{name}={getattr(cfg, name)} must lie between 0 and 1")
