@@ -55,8 +55,8 @@ def _line(utt_id: str, split: str, random: Random) -> Line:
 
 def _with_pauses(text: str, random: Random) -> str:
     """Numbers are said in groups: a comma after every fifth digit or so."""
-    words = text.split()
-    return " ".join(word + ("," if random.random() < 0.2 else "") for word in words[:-1]) + " " + words[-1]
+    *words, last = text.split()
+    return " ".join([word + ("," if random.random() < 0.2 else "") for word in words] + [last])
 
 
 def make_lines(lines: list[Line], audio: Path, root: Path) -> list[MonoCut]:

@@ -88,7 +88,7 @@ def _write_tar(path: Path, recordings: Iterable[tuple[str, np.ndarray]]) -> None
             flac = io.BytesIO()
             soundfile.write(flac, np.round(samples * 32768.0).astype(np.int16), SOURCE_RATE, format="FLAC")
             member = tarfile.TarInfo(f"{recording}.flac")
-            member.size = flac.tell()
+            member.size = flac.seek(0, io.SEEK_END)  # the encoder leaves the position elsewhere
             flac.seek(0)
             tar.addfile(member, flac)
 
