@@ -1,0 +1,38 @@
+"""Saving, restoring and averaging models: one safetensors file per checkpoint, nothing pickled."""
+
+from asr.checkpoint.average import RunningAverage, average_interval, interval_average, mean_of_checkpoints
+from asr.checkpoint.folder import (
+    Found,
+    best_wer,
+    checkpoint_path,
+    keep_best,
+    list_checkpoints,
+    newest_good,
+    prune,
+    step_of,
+)
+from asr.checkpoint.format import Checkpoint, read_checkpoint, read_metadata, with_prefix, write_checkpoint
+from asr.checkpoint.rng import RngState, capture_rng, restore_rng
+
+__all__ = [
+    "Checkpoint",
+    "Found",
+    "RngState",
+    "RunningAverage",
+    "average_interval",
+    "best_wer",
+    "capture_rng",
+    "checkpoint_path",
+    "interval_average",
+    "keep_best",
+    "list_checkpoints",
+    "mean_of_checkpoints",
+    "newest_good",
+    "prune",
+    "read_checkpoint",
+    "read_metadata",
+    "restore_rng",
+    "step_of",
+    "with_prefix",
+    "write_checkpoint",
+]

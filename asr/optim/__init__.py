@@ -1,9 +1,10 @@
 """ScaledAdam, learning-rate schedules and parameter groups."""
 
 from asr.optim.clipping import ClipReport
+from asr.optim.config import ScaledAdamConfig
 from asr.optim.convert import convert_published_state
 from asr.optim.groups import parameter_groups
-from asr.optim.scaled_adam import ScaledAdam, ScaledAdamConfig
+from asr.optim.scaled_adam import ScaledAdam
 from asr.optim.schedules import (
     ConstantThenLinear,
     Eden,

@@ -59,7 +59,7 @@ class MedianClipping:
         norm = norm if math.isfinite(norm) else math.inf
         if step > 0 and self.scale is not None:
             self.norms[step % len(self.norms)] = norm
-            self._estimate(step)
+            self._estimate(step, self.scale)
         factor = 1.0 if math.isfinite(norm) else 0.0
         if self.threshold is not None:
             factor = min(1.0, self.threshold / (norm + 1e-20))
@@ -74,7 +74,7 @@ class MedianClipping:
         """Record that this step's gradients were dropped altogether, whatever their norm in this group."""
         self.last = self.last._replace(factor=0.0)
 
-    def _estimate(self, step: int) -> None:
+    def _estimate(self, step: int, scale: float) -> None:
         early = step in EARLY_STEPS and step < len(self.norms)
         if not early and step % len(self.norms):
             return
@@ -87,7 +87,7 @@ class MedianClipping:
                 f"step {step}: half of the last {len(ordered)} gradients were not finite; "
                 "lower optim.lr, lengthen its warm-up, or train in float32"
             )
-        self.threshold = self.scale * median * (2 if early else 1)
+        self.threshold = scale * median * (2 if early else 1)
         quartiles = ", ".join(f"{float(ordered[min(len(ordered) * i // 4, len(ordered) - 1)]):.3g}" for i in range(5))
         logger.info(
             "step %d: gradient norm quartiles %s; clipped %d since last told; threshold %.3g",

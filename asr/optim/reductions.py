@@ -10,7 +10,7 @@ from torch import Tensor
 
 def norms(tensors: Sequence[Tensor]) -> Tensor | None:
     """Euclidean norms of N tensors, (N,); None for an empty list."""
-    return torch.stack(torch._foreach_norm(tensors)) if tensors else None
+    return torch.stack(list(torch._foreach_norm(list(tensors)))) if tensors else None
 
 
 def dots(left: Sequence[Tensor], right: Sequence[Tensor]) -> Tensor | None:
@@ -28,7 +28,7 @@ def dots_by_norms(left: Sequence[Tensor], right: Sequence[Tensor]) -> Tensor:
     There is a list norm but no list sum, and one kernel per pair is slow on an accelerator. The sum of x is twice the
     1-norm of its positive part minus its 1-norm, with rounding errors of the order of those of the plain sum.
     """
-    products = torch._foreach_mul(left, right)
-    total = torch.stack(torch._foreach_norm(products, 1))
+    products = torch._foreach_mul(list(left), list(right))
+    total = torch.stack(list(torch._foreach_norm(products, 1)))
     torch._foreach_clamp_min_(products, 0.0)
-    return 2 * torch.stack(torch._foreach_norm(products, 1)) - total
+    return 2 * torch.stack(list(torch._foreach_norm(products, 1))) - total

@@ -3,87 +3,22 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from dataclasses import asdict
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from asr.errors import CheckpointError, ConfigError
 from asr.optim.clipping import ClipReport, MedianClipping
-from asr.optim.reductions import dots, norms
+from asr.optim.config import ScaledAdamConfig
+from asr.optim.sizes import Measured, measure, step_sizes, update_sizes, weighted_norms
 
 logger = logging.getLogger(__name__)
 
 MOMENTS = ("exp_avg_sq", "delta")
 SIZES = ("param_rms", "scale_exp_avg_sq", "scale_grads")
-MAX_GRAD_NORM = 1e18  # the square of anything larger nears the end of float32
-MAX_SIZE_STEP = 0.1  # no tensor grows or shrinks by more than this share in one size step
-
-
-@dataclass(kw_only=True)
-class ScaledAdamConfig:
-    """How ScaledAdam moves the parameters; the defaults are those of the published Zipformer recipes."""
-
-    lr: float = 0.045
-    """Base learning rate: relative change of a tensor per step, roughly; > 0."""
-    beta1: float = 0.9
-    """Decay of the average over finished updates, per step; in [0, 1)."""
-    beta2: float = 0.98
-    """Decay of the average of squared gradients, per step; in (0, 1)."""
-    eps: float = 1e-8
-    """Added to the root of the squared-gradient average; > 0."""
-    scalar_lr_scale: float = 0.1
-    """Factor on the rate for one-element tensors and for the size of every other tensor; > 0."""
-    param_min_rms: float = 1e-5
-    """Tensors smaller than this (root mean square) move as if they had this size; > 0."""
-    param_max_rms: float = 3.0
-    """No size step grows a tensor past this root mean square; > 0."""
-    scalar_max: float = 10.0
-    """One-element tensors stay within plus and minus this; > 0."""
-    size_update_period: int = 4
-    """Steps between updates of the sizes; >= 1."""
-    clipping_scale: float | None = 2.0
-    """Gradients whose norm exceeds this many running medians are scaled down; None: never."""
-    clipping_update_period: int = 100
-    """Steps over which the median is taken, and between its updates; >= 2."""
-
-    def __post_init__(self) -> None:
-        for key in ("lr", "eps", "scalar_lr_scale", "param_min_rms", "param_max_rms", "scalar_max"):
-            _require(getattr(self, key) > 0, key, getattr(self, key), "must be > 0")
-        _require(0 <= self.beta1 < 1, "beta1", self.beta1, "must lie in [0, 1)")
-        _require(0 < self.beta2 < 1, "beta2", self.beta2, "must lie in (0, 1)")
-        _require(self.size_update_period >= 1, "size_update_period", self.size_update_period, "must be >= 1")
-        _require(
-            self.clipping_update_period >= 2, "clipping_update_period", self.clipping_update_period, "must be >= 2"
-        )
-        _require(
-            self.clipping_scale is None or self.clipping_scale > 0,
-            "clipping_scale",
-            self.clipping_scale,
-            "must be > 0, or null to clip nothing",
-        )
-
-
-def _require(good: bool, key: str, value: object, wish: str) -> None:
-    if not good:
-        raise ConfigError(f"optim.{key}={value} {wish}")
-
-
-class _Measured(NamedTuple):
-    """What one pass over a group's gradients found, float64 on the host, one entry per parameter (0: no gradient)."""
-
-    with_grad: list[int]
-    grad_norms: Tensor
-    dots: Tensor
-    param_rms: Tensor | None
-
-    @property
-    def is_good(self) -> Tensor:
-        """(N,) bool, False where squares of the gradient overflow or are not numbers."""
-        return self.grad_norms < MAX_GRAD_NORM
 
 
 class ScaledAdam(torch.optim.Optimizer):
@@ -115,7 +50,7 @@ class ScaledAdam(torch.optim.Optimizer):
         config: ScaledAdamConfig | None = None,
     ) -> None:
         config = config or ScaledAdamConfig()
-        given = list(params)
+        given: list[Any] = list(params)
         groups = [dict(group) for group in given] if given and isinstance(given[0], Mapping) else [{"params": given}]
         super().__init__(groups, {**asdict(config), "lr_scale": 1.0})
 
@@ -171,7 +106,7 @@ class ScaledAdam(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        measured = [_measure(group) for group in self.param_groups]
+        measured = [measure(group) for group in self.param_groups]
         finite = all(bool(found.is_good.all()) for found in measured)
         if not finite:
             _warn_nonfinite(self.param_groups, measured)
@@ -179,17 +114,17 @@ class ScaledAdam(torch.optim.Optimizer):
             self._step_group(group, found, finite)
         return loss
 
-    def _step_group(self, group: dict[str, Any], found: _Measured, finite: bool) -> None:
+    def _step_group(self, group: dict[str, Any], found: Measured, finite: bool) -> None:
         if group["step"] == 0:
             group["param_rms"] = found.param_rms
             for param in group["params"]:
                 self.state[param] = {key: torch.zeros_like(param) for key in MOMENTS}
-        factor = group["clipping"].update(group["step"], _weighted_norms(group, found), group["names"])
+        factor = group["clipping"].update(group["step"], weighted_norms(group, found), group["names"])
         if not finite:
             factor = 0.0
             group["nonfinite_steps"] += 1
             group["clipping"].mark_dropped()
-        size_steps = _update_sizes(group, found, factor)
+        size_steps = update_sizes(group, found, factor)
         self._update_params(group, found.with_grad if finite else [], factor, size_steps)
         group["step"] += 1
 
@@ -206,7 +141,7 @@ class ScaledAdam(torch.optim.Optimizer):
             grads = [params[i].grad for i in with_grad]
             chosen = [squares[i] for i in with_grad]
             torch._foreach_addcmul_(chosen, grads, grads, value=(1 - group["beta2"]) * factor**2)
-            rates = (-(1 - group["beta1"]) * group["lr"] * factor * _step_sizes(group)).tolist()
+            rates = (-(1 - group["beta1"]) * group["lr"] * factor * step_sizes(group)).tolist()
             torch._foreach_addcdiv_(
                 [deltas[i] for i in with_grad], grads, _roots(group, chosen), [rates[i] for i in with_grad]
             )
@@ -288,65 +223,12 @@ class ScaledAdam(torch.optim.Optimizer):
                     self.state[param] = {key: _moment(tensors, key, name, param) for key in MOMENTS}
 
 
-# -- measuring
-
-
-def _measure(group: dict[str, Any]) -> _Measured:
-    """Reduce gradients (and sizes, when they are due) to one small vector, and bring it to the host in one copy."""
-    params = group["params"]
-    with_grad = [i for i, param in enumerate(params) if param.grad is not None]
-    moved = [params[i] for i in with_grad]
-    grads = [param.grad for param in moved]
-    pieces = [norms(grads), dots(moved, grads)]
-    if group["step"] == 0 or _is_size_step(group):
-        pieces.append(norms(params))
-    found_pieces = [piece for piece in pieces if piece is not None]
-    host = torch.cat(found_pieces).to("cpu", torch.float64) if found_pieces else torch.zeros(0, dtype=torch.float64)
-    count = len(with_grad)
-    found = torch.zeros(2, len(params), dtype=torch.float64)
-    found[:, with_grad] = host[: 2 * count].view(2, count)
-    sizes = host[2 * count :]
-    numel = torch.tensor([param.numel() for param in params], dtype=torch.float64)
-    return _Measured(with_grad, found[0], found[1], sizes / numel.sqrt() if len(sizes) else None)
-
-
-def _is_size_step(group: dict[str, Any]) -> bool:
-    return group["step"] % group["size_update_period"] == group["size_update_period"] - 1
-
-
-def _weighted_norms(group: dict[str, Any], found: _Measured) -> Tensor:
-    """Gradient norms in units of relative change, (N,): what clipping compares across steps."""
-    return found.grad_norms * torch.where(group["is_scalar"], group["scalar_lr_scale"], group["param_rms"])
-
-
-def _step_sizes(group: dict[str, Any]) -> Tensor:
-    """The factor on the rate of each tensor, (N,): its size, or a constant for one-element tensors."""
-    sizes = group["param_rms"].clamp(min=group["param_min_rms"])
-    return sizes.masked_fill(group["is_scalar"], group["scalar_lr_scale"])
-
-
-def _update_sizes(group: dict[str, Any], found: _Measured, factor: float) -> Tensor | None:
-    """Remember the size gradients of this step; every period, return how much each tensor is to grow, (N,)."""
-    period = group["size_update_period"]
-    history = group["scale_grads"]
-    history[group["step"] % period] = found.dots * factor if factor > 0 else 0.0
-    if not _is_size_step(group):
-        return None
-    group["param_rms"] = rms = found.param_rms
-    decay = group["beta2"] ** period
-    mean_square = group["scale_exp_avg_sq"]
-    mean_square.mul_(decay).add_(history.square().mean(0), alpha=1 - decay)
-    correction = math.sqrt(1 - decay ** ((group["step"] + 1) // period))
-    rate = group["lr"] * group["scalar_lr_scale"] * correction
-    growth = -rate * history.sum(0) / (mean_square.sqrt() + group["eps"])
-    growth = growth.masked_fill(rms < group["param_min_rms"], 0.0).clamp(-MAX_SIZE_STEP, MAX_SIZE_STEP)
-    growth = torch.minimum(growth, (group["param_max_rms"] - rms) / rms.clamp(min=1e-30))
-    return growth.masked_fill(group["is_scalar"], 0.0)
+# -- parts of a step
 
 
 def _roots(group: dict[str, Any], squares: list[Tensor]) -> list[Tensor]:
     """The denominators: root of the squared-gradient average, its bias corrected while that matters, plus eps."""
-    roots = torch._foreach_sqrt(squares)
+    roots = list(torch._foreach_sqrt(squares))
     bias = 1 - group["beta2"] ** (group["step"] + 1)
     if bias < 0.99:
         torch._foreach_mul_(roots, bias**-0.5)
@@ -363,7 +245,7 @@ def _clamp(scalars: list[Tensor], limit: float) -> None:
         scalar.clamp_(-limit, limit)
 
 
-def _warn_nonfinite(groups: Sequence[dict[str, Any]], measured: Sequence[_Measured]) -> None:
+def _warn_nonfinite(groups: Sequence[dict[str, Any]], measured: Sequence[Measured]) -> None:
     bad = [
         name
         for group, found in zip(groups, measured)

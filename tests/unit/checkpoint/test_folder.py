@@ -1,0 +1,109 @@
+"""A run's folder: newest good checkpoint, pruning, the best one; and the random state."""
+
+from __future__ import annotations
+
+import json
+import random
+
+import numpy as np
+import pytest
+import torch
+
+from asr.checkpoint import (
+    best_wer,
+    capture_rng,
+    checkpoint_path,
+    keep_best,
+    list_checkpoints,
+    newest_good,
+    prune,
+    read_checkpoint,
+    restore_rng,
+    step_of,
+    write_checkpoint,
+)
+from asr.errors import CheckpointError
+
+
+def _write(folder, step):
+    path = checkpoint_path(folder, step)
+    write_checkpoint(path, {"model/w": torch.full((4,), float(step))}, {"training": {"step": step}})
+    return path
+
+
+def _damage(path):
+    path.write_bytes(path.read_bytes()[:-3])
+
+
+def test_checkpoints_are_listed_by_step(tmp_path):
+    for step in (1000000, 200, 999999, 1):
+        _write(tmp_path, step)
+    (tmp_path / "notes.txt").touch()
+    (tmp_path / "best.safetensors").touch()
+    assert [step_of(path) for path in list_checkpoints(tmp_path)] == [1, 200, 999999, 1000000]
+    assert list_checkpoints(tmp_path / "none") == []
+    with pytest.raises(CheckpointError, match="step-000200"):
+        step_of(tmp_path / "notes.txt")
+
+
+def test_damaged_newest_is_passed_over_with_a_warning(tmp_path, caplog):
+    paths = [_write(tmp_path, step) for step in (100, 200, 300)]
+    for path in paths[1:]:
+        _damage(path)
+    found = newest_good(tmp_path)
+    assert found.path == paths[0]
+    assert found.checkpoint.metadata["training"]["step"] == 100
+    assert caplog.text.count("trying the one before") == 2
+
+
+def test_no_checkpoint_is_a_start_but_only_damaged_ones_are_an_error(tmp_path):
+    assert newest_good(tmp_path) is None
+    _damage(_write(tmp_path, 1))
+    with pytest.raises(CheckpointError, match="all 1 checkpoints"):
+        newest_good(tmp_path)
+
+
+def test_pruning_keeps_the_last_and_the_chosen(tmp_path):
+    paths = [_write(tmp_path, step) for step in (1, 2, 3, 4, 5)]
+    (tmp_path / ".step-000006.safetensors.77.tmp").touch()
+    assert prune(tmp_path, keep_last=2, keep=[paths[1]]) == [paths[0], paths[2]]
+    assert sorted(tmp_path.iterdir()) == [paths[1], paths[3], paths[4]]
+    with pytest.raises(CheckpointError, match="keep_last=0"):
+        prune(tmp_path, keep_last=0)
+
+
+def test_best_survives_pruning(tmp_path):
+    assert best_wer(tmp_path) == float("inf")
+    outcomes = [
+        keep_best(_write(tmp_path, step), wer) for step, wer in ((1, 9.0), (2, 4.0), (3, 4.0), (4, float("nan")))
+    ]
+    assert outcomes == [True, True, False, False]
+    prune(tmp_path, keep_last=1)
+    assert read_checkpoint(tmp_path / "best.safetensors").metadata["training"]["step"] == 2
+    assert json.loads((tmp_path / "best.json").read_text()) == {"checkpoint": "step-000002.safetensors", "wer": 4.0}
+
+
+def _draws():
+    return [random.random(), random.gauss(0, 1), np.random.rand(), np.random.randn(), torch.rand(3).tolist()]
+
+
+def test_random_state_goes_through_a_file(tmp_path):
+    random.seed(3)
+    np.random.seed(4)
+    _draws()  # leaves half a pair of normal numbers waiting in both libraries
+    state = capture_rng()
+    path = tmp_path / "a.safetensors"
+    write_checkpoint(path, {f"rng/{name}": value for name, value in state.tensors.items()}, {"rng": state.scalars})
+    expected = _draws()
+    assert _draws() != expected
+    found = read_checkpoint(path)
+    restore_rng(found.part("rng"), found.metadata["rng"])
+    assert _draws() == expected
+
+
+def test_incomplete_random_state_is_refused():
+    state = capture_rng()
+    with pytest.raises(CheckpointError, match="random state"):
+        restore_rng({**state.tensors, "python": torch.zeros(3, dtype=torch.int64)}, state.scalars)
+    with pytest.raises(CheckpointError, match="random state"):
+        restore_rng({}, state.scalars)
