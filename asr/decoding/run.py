@@ -1,0 +1,73 @@
+"""Features to hypotheses: whole utterances at once, or chunk by chunk with cached state."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from asr.decoding.hypothesis import Hypothesis
+from asr.decoding.search import Search
+from asr.models.transducer import Transducer
+from asr.nn.chunks import ChunkContext
+
+FEATURES_PER_FRAME = 2
+"""Feature frames (100 Hz) per encoder-internal frame (50 Hz), in which chunks are counted."""
+
+
+@torch.no_grad()
+def decode_whole(
+    model: Transducer, search: Search, features: Tensor, lens: Tensor, context: ChunkContext
+) -> list[Hypothesis]:
+    """Decode whole utterances in one pass, each frame seeing what `context` allows.
+
+    Args:
+        features: (B, T, F) at 100 Hz.
+        lens: (B,).
+    """
+    encoded = model.encode(features, lens, context=context)
+    state = search.init(features.shape[0], features.device)
+    return search.finish(search.advance(encoded.out, encoded.lens, state))
+
+
+@torch.no_grad()
+def decode_by_steps(
+    model: Transducer,
+    search: Search,
+    features: Tensor,
+    lens: Tensor,
+    context: ChunkContext,
+    *,
+    step_times_s: list[float] | None = None,
+) -> list[Hypothesis]:
+    """Decode as a stream would: one chunk at a time, remembering nothing but the state. Equals `decode_whole`.
+
+    Args:
+        features: (B, T, F) at 100 Hz.
+        lens: (B,).
+        context: with a chunk size and a left context.
+        step_times_s: takes the computing time of each step, where given.
+    """
+    encoder_state = model.init_state(features.shape[0], context)
+    search_state = search.init(features.shape[0], features.device)
+    for x, x_lens in chunks(features, lens, chunk_size=context.chunk_size or 1, lookahead=model.encoder.lookahead):
+        started = time.perf_counter()
+        encoded = model.encode(x, x_lens, context=context, state=encoder_state)
+        search_state = search.advance(encoded.out, encoded.lens, search_state)
+        encoder_state = encoded.state
+        if step_times_s is not None:
+            step_times_s.append(time.perf_counter() - started)
+    return search.finish(search_state)
+
+
+def chunks(features: Tensor, lens: Tensor, *, chunk_size: int, lookahead: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Cut utterances into steps of a chunk and its lookahead, (B, 2 S + lookahead, F), with what is valid, (B,)."""
+    shift = FEATURES_PER_FRAME * chunk_size
+    frames = max((int(lens.max()) - 7) // FEATURES_PER_FRAME, 1)
+    num_chunks = -(-frames // chunk_size)
+    features = pad(features, (0, 0, 0, max(num_chunks * shift + lookahead - features.shape[1], 0)))
+    for start in range(0, num_chunks * shift, shift):
+        yield features[:, start : start + shift + lookahead], (lens - start).clamp(0, shift + lookahead)

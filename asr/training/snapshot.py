@@ -1,0 +1,81 @@
+"""A run's whole state, to a checkpoint and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from asr.checkpoint.average import RunningAverage
+from asr.checkpoint.folder import Found
+from asr.checkpoint.format import Checkpoint, with_prefix, write_checkpoint
+from asr.errors import CheckpointError
+from asr.models.transducer import Transducer, copy_weights, model_config_to_dict
+from asr.nn.whiten import load_whiten_probabilities, whiten_probabilities
+from asr.optim import ScaledAdam
+from asr.training.position import Position
+
+
+@dataclass(kw_only=True)
+class Snapshot:
+    """The parts of a run that change while it trains, and what describes its model.
+
+    There are no random states among them: every step seeds its own (`randomness`).
+    """
+
+    model: Transducer
+    optimizer: ScaledAdam
+    average: RunningAverage
+    position: Position
+    tokenizer: dict[str, Any]
+    """State of the tokenizer, as plain data."""
+    seed: int
+
+    def write(self, path: Path) -> None:
+        """Write everything to one file, whole or not at all; raises CheckpointError."""
+        optimizer_tensors, optimizer_scalars = self.optimizer.state_tensors()
+        tensors: dict[str, Tensor] = {
+            **with_prefix("model", self.model.state_dict()),
+            **with_prefix("average", self.average.tensors),
+            **with_prefix("optimizer", optimizer_tensors),
+        }
+        training = {
+            **self.position.to_dict(),
+            "average_period": self.average.period,
+            "optimizer": optimizer_scalars,
+            "whiten": whiten_probabilities(self.model),
+            "seed": self.seed,
+        }
+        write_checkpoint(path, tensors, {**self.describe(), "training": training})
+
+    def describe(self) -> dict[str, Any]:
+        """What anyone needs in order to use the model: its shape and its tokenizer."""
+        config = model_config_to_dict(self.model.config)
+        return {"kind": "transducer", "config": config, "tokenizer": self.tokenizer}
+
+    def restore(self, found: Found) -> None:
+        """Continue from a checkpoint; raises CheckpointError where it is of another model, tokenizer or seed."""
+        path, checkpoint = found
+        training = checkpoint.metadata.get("training")
+        if not training or "optimizer" not in training:
+            raise CheckpointError(f"{path} holds a model but no training state; start a new run from it instead")
+        self._check_same(path, checkpoint, training)
+        copy_weights(self.model, checkpoint.part("model"))
+        self.average.load(checkpoint.part("average"))
+        self.optimizer.load_state_tensors(checkpoint.part("optimizer"), training["optimizer"])
+        load_whiten_probabilities(self.model, training["whiten"])
+        for key in self.position.to_dict():
+            setattr(self.position, key, training[key])
+
+    def _check_same(self, path: Path, checkpoint: Checkpoint, training: dict[str, Any]) -> None:
+        mine = self.describe()
+        for what in ("config", "tokenizer"):
+            if checkpoint.metadata.get(what) != mine[what]:
+                raise CheckpointError(
+                    f"{path} was made with another {'model' if what == 'config' else what}; "
+                    "resume with the settings of its run, or give this run another name"
+                )
+        if training["seed"] != self.seed:
+            raise CheckpointError(f"{path} was trained with seed {training['seed']}, not {self.seed}; keep the seed")
