@@ -1,6 +1,19 @@
 """Cuts to batches: manifests, stored features, sampling, augmentation, collation."""
 
+from asr.data.augment import Augmenter
+from asr.data.collate import Batch, collate
+from asr.data.config import (
+    AugmentConfig,
+    DataConfig,
+    FeatureSource,
+    LevelConfig,
+    MaskConfig,
+    NoiseConfig,
+    SilenceConfig,
+    WarpConfig,
+)
 from asr.data.features_store import at_speeds, feats_path, feature_stats, store_features
+from asr.data.loader import TrainLoader, eval_loader, split_cuts, train_loader
 from asr.data.manifests import (
     Manifest,
     Rejected,
@@ -14,20 +27,37 @@ from asr.data.manifests import (
     write_cuts,
     write_quarantine,
 )
+from asr.data.masks import spec_augment_rows
 
 __all__ = [
+    "AugmentConfig",
+    "Augmenter",
+    "Batch",
+    "DataConfig",
+    "FeatureSource",
+    "LevelConfig",
     "Manifest",
+    "MaskConfig",
+    "NoiseConfig",
     "Rejected",
+    "SilenceConfig",
+    "TrainLoader",
     "Utterance",
+    "WarpConfig",
     "at_speeds",
     "build_cuts",
     "check_lengths",
+    "collate",
     "cuts_from_paths",
     "cuts_path",
+    "eval_loader",
     "feats_path",
     "feature_stats",
     "read_cuts",
+    "spec_augment_rows",
+    "split_cuts",
     "store_features",
+    "train_loader",
     "transcript",
     "write_cuts",
     "write_quarantine",

@@ -10,7 +10,7 @@ from lhotse.cut import Cut
 from torch import Tensor
 
 from asr.errors import AudioError
-from asr.features import Fbank, FbankConfig
+from asr.features import Fbank
 
 
 def load_samples(cut: Cut) -> Tensor:
@@ -36,7 +36,11 @@ def load_features(cut: Cut, fbank: Fbank) -> Tensor:
     """(T, F) log-mel features of a cut: the stored ones where there are some, else computed from its audio."""
     if cut.has_features:
         return torch.from_numpy(cut.load_features())
-    samples = load_samples(cut)
+    return compute_features(load_samples(cut), fbank)
+
+
+def compute_features(samples: Tensor, fbank: Fbank) -> Tensor:
+    """(T, F) log-mel features of (N,) samples."""
     with torch.no_grad():
         return fbank(samples[None], torch.tensor([len(samples)])).features[0]
 
@@ -44,9 +48,3 @@ def load_features(cut: Cut, fbank: Fbank) -> Tensor:
 @lru_cache(maxsize=1)
 def _libsndfile() -> LibsndfileBackend:
     return LibsndfileBackend()
-
-
-@lru_cache(maxsize=2)
-def shared_fbank(num_bins: int = 80) -> Fbank:
-    """One filterbank per process."""
-    return Fbank(FbankConfig(num_bins=num_bins))

@@ -1,0 +1,204 @@
+"""Batches for training and evaluation, prepared by any number of processes and always the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import torch
+from lhotse import CutSet
+from lhotse.cut import Cut
+from lhotse.dataset.sampling import SimpleCutSampler
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from asr.data.augment import Augmenter
+from asr.data.collate import Batch, collate
+from asr.data.config import AugmentConfig, DataConfig, FeatureSource
+from asr.data.draw import Draw
+from asr.data.features_store import at_speeds, feats_path
+from asr.data.loading import compute_features, load_features, load_samples
+from asr.data.manifests import cuts_path, encoder_frames, min_frames, num_frames, read_cuts, transcript
+from asr.data.noise import NoisePool
+from asr.data.sampling import PlannedBatch, Sampler
+from asr.errors import RillError
+from asr.features import LOG_FLOOR, Fbank, FbankConfig
+from asr.text import Tokenizer
+
+
+class TrainLoader:
+    """Epochs of augmented batches. A batch's content follows from seed, epoch and position, whoever prepares it."""
+
+    def __init__(
+        self,
+        cuts: CutSet,
+        tokenizer: Tokenizer,
+        data: DataConfig,
+        augment: AugmentConfig | None,
+        *,
+        fbank: FbankConfig | None = None,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        """
+        Args:
+            cuts: training cuts, all speeds included; unfit ones are passed over, see `usable`.
+            tokenizer: for the transcripts.
+            data: batching and workers.
+            augment: random variations; None for none.
+            fbank: for cuts without stored features.
+            rank: which of the processes this is, from 0.
+            world_size: number of processes; each gets its own batches, all equally many.
+        """
+        extractor = Fbank(fbank)
+        self._data = data
+        self.sampler = Sampler(usable(cuts, tokenizer, data), data, rank=rank, world_size=world_size)
+        self._maker = _BatchMaker(tokenizer, extractor, _augmenter(augment, extractor))
+
+    def epoch(self, epoch: int, *, skip: int = 0) -> Iterator[Batch]:
+        """Batches of an epoch from number `skip` on; the first `skip` are passed over without reading anything."""
+        return _prepare(self.sampler.epoch(epoch, skip=skip), self._maker, self._data)
+
+    def num_batches(self, epoch: int) -> int:
+        """Batches of an epoch on every process."""
+        return self.sampler.num_batches(epoch)
+
+
+def train_loader(
+    data: DataConfig,
+    tokenizer: Tokenizer,
+    augment: AugmentConfig | None,
+    *,
+    fbank: FbankConfig | None = None,
+    rank: int = 0,
+    world_size: int = 1,
+) -> TrainLoader:
+    """The loader of a prepared corpus; raises DataError where the preparation is missing."""
+    if data.features is FeatureSource.STORED:
+        cuts = read_cuts(feats_path(data.folder, data.train), lazy=data.lazy)
+    else:
+        cuts = _at_all_speeds(read_cuts(cuts_path(data.folder, data.train), lazy=data.lazy), data)
+    return TrainLoader(cuts, tokenizer, data, augment, fbank=fbank, rank=rank, world_size=world_size)
+
+
+def eval_loader(
+    cuts: CutSet,
+    tokenizer: Tokenizer,
+    data: DataConfig,
+    *,
+    fbank: FbankConfig | None = None,
+    tail_frames: int = 0,
+) -> Iterator[Batch]:
+    """Every cut once, longest first, nothing varied and nothing left out, with or without transcript.
+
+    Args:
+        cuts: what to recognise.
+        tokenizer: for the transcripts, where there are some.
+        data: batch size and workers.
+        fbank: for cuts without stored features.
+        tail_frames: frames of digital silence behind each utterance, 100 Hz, counted in its length.
+    """
+    longest_first = sorted(cuts, key=lambda cut: (-cut.duration, cut.id))
+    sampler = SimpleCutSampler(
+        CutSet.from_cuts(longest_first), max_duration=data.max_duration_s, shuffle=False, rank=0, world_size=1
+    )
+    plan = (PlannedBatch(index, 0, batch) for index, batch in enumerate(sampler))
+    return _prepare(plan, _BatchMaker(tokenizer, Fbank(fbank), tail_frames=tail_frames), data)
+
+
+def split_cuts(data: DataConfig, split: str) -> CutSet:
+    """The cuts of a split, with stored features where they were stored and are wanted."""
+    stored = feats_path(data.folder, split)
+    if data.features is FeatureSource.STORED and stored.exists():
+        return read_cuts(stored)
+    return read_cuts(cuts_path(data.folder, split))
+
+
+def usable(cuts: CutSet, tokenizer: Tokenizer, data: DataConfig) -> CutSet:
+    """Cuts of permitted length whose encoder output has a frame for each of their tokens."""
+    return cuts.filter(_Usable(tokenizer, data))
+
+
+class _Usable:
+    """The condition of `usable`; a class because lazy sets are pickled."""
+
+    def __init__(self, tokenizer: Tokenizer, data: DataConfig) -> None:
+        self._tokenizer = tokenizer
+        self._data = data
+
+    def __call__(self, cut: Cut) -> bool:
+        if not self._data.min_utterance_s <= cut.duration <= self._data.max_utterance_s:
+            return False
+        return 0 < len(self._tokenizer.encode(transcript(cut))) <= encoder_frames(num_frames(cut))
+
+
+class _BatchMaker(Dataset):
+    """Reads, varies and collates one planned batch. Has no state, so that it does not matter which worker does it."""
+
+    def __init__(
+        self, tokenizer: Tokenizer, fbank: Fbank, augmenter: Augmenter | None = None, *, tail_frames: int = 0
+    ) -> None:
+        self._tokenizer = tokenizer
+        self._fbank = fbank
+        self._augmenter = augmenter
+        self._tail_frames = tail_frames
+
+    def __getitem__(self, plan: PlannedBatch) -> Batch | RillError:
+        """The batch, or what went wrong: raised in a worker, it would arrive wrapped in a page of traceback."""
+        try:
+            return self._make(plan)
+        except RillError as error:
+            return error
+
+    def _make(self, plan: PlannedBatch) -> Batch:
+        draw = Draw(plan.seed)
+        texts = [transcript(cut) for cut in plan.cuts]
+        tokens = [self._tokenizer.encode(text) for text in texts]
+        features = [self._features(cut, draw, len(row)) for cut, row in zip(plan.cuts, tokens)]
+        return collate(features, tokens, texts=texts, ids=[cut.id for cut in plan.cuts], index=plan.index)
+
+    def _features(self, cut: Cut, draw: Draw, num_tokens: int) -> Tensor:
+        if self._augmenter is None:
+            features = load_features(cut, self._fbank)
+            return torch.cat([features, features.new_full((self._tail_frames, features.shape[1]), LOG_FLOOR)])
+        if cut.has_features:
+            features = load_features(cut, self._fbank)
+        else:
+            features = compute_features(self._augmenter.samples(load_samples(cut), draw), self._fbank)
+        return self._augmenter.features(features, draw, min_frames=min_frames(num_tokens), noisy=not cut.has_features)
+
+
+def _augmenter(augment: AugmentConfig | None, fbank: Fbank) -> Augmenter | None:
+    if augment is None:
+        return None
+    pool = NoisePool(read_cuts(augment.noise.cuts), augment.noise, fbank) if augment.noise else None
+    return Augmenter(augment, pool)
+
+
+def _at_all_speeds(cuts: CutSet, data: DataConfig) -> CutSet:
+    if not data.lazy:
+        return at_speeds(cuts, data.speeds)
+    copies = [cuts if speed == 1.0 else cuts.perturb_speed(speed) for speed in data.speeds]
+    return CutSet.mux(*copies, seed=data.seed) if len(copies) > 1 else copies[0]
+
+
+def _prepare(plans: Iterable[PlannedBatch], maker: _BatchMaker, data: DataConfig) -> Iterator[Batch]:
+    """Have the planned batches made, in order."""
+    loader = DataLoader(
+        maker,
+        batch_size=None,
+        sampler=plans,
+        num_workers=data.num_workers,
+        prefetch_factor=data.prefetch if data.num_workers else None,
+        collate_fn=_unchanged,
+        pin_memory=torch.cuda.is_available(),
+        # Its own, or opening a loader would draw from the generator that training draws from.
+        generator=torch.Generator(),
+    )
+    for batch in loader:
+        if isinstance(batch, RillError):
+            raise batch
+        yield batch
+
+
+def _unchanged(batch: Batch) -> Batch:
+    return batch
