@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -141,10 +142,12 @@ class ScaledAdam(torch.optim.Optimizer):
             grads = [params[i].grad for i in with_grad]
             chosen = [squares[i] for i in with_grad]
             torch._foreach_addcmul_(chosen, grads, grads, value=(1 - group["beta2"]) * factor**2)
-            rates = (-(1 - group["beta1"]) * group["lr"] * factor * step_sizes(group)).tolist()
-            torch._foreach_addcdiv_(
-                [deltas[i] for i in with_grad], grads, _roots(group, chosen), [rates[i] for i in with_grad]
-            )
+            # -lr·g/(√(v/κ) + ε) as -lr·√κ·g/(√v + √κ·ε): one pass less over everything
+            correction = _bias_root(group)
+            rates = (-(1 - group["beta1"]) * group["lr"] * factor * correction * step_sizes(group)).tolist()
+            roots = list(torch._foreach_sqrt(chosen))
+            torch._foreach_add_(roots, correction * group["eps"])
+            torch._foreach_addcdiv_([deltas[i] for i in with_grad], grads, roots, [rates[i] for i in with_grad])
         if size_steps is not None:
             growth = torch._foreach_mul(params, ((1 - group["beta1"]) * size_steps).tolist())
             torch._foreach_add_(deltas, growth)
@@ -226,14 +229,10 @@ class ScaledAdam(torch.optim.Optimizer):
 # -- parts of a step
 
 
-def _roots(group: dict[str, Any], squares: list[Tensor]) -> list[Tensor]:
-    """The denominators: root of the squared-gradient average, its bias corrected while that matters, plus eps."""
-    roots = list(torch._foreach_sqrt(squares))
+def _bias_root(group: dict[str, Any]) -> float:
+    """Root of κ, the bias of the squared-gradient average that started at zero; 1 once it hardly matters."""
     bias = 1 - group["beta2"] ** (group["step"] + 1)
-    if bias < 0.99:
-        torch._foreach_mul_(roots, bias**-0.5)
-    torch._foreach_add_(roots, group["eps"])
-    return roots
+    return math.sqrt(bias) if bias < 0.99 else 1.0
 
 
 def _clamp(scalars: list[Tensor], limit: float) -> None:

@@ -13,7 +13,6 @@ import torch
 from asr.checkpoint.icefall import downsampled_stacks, infer_config, read_published, to_published_name, to_rill_name
 from asr.errors import CheckpointError
 
-
 RENAMED = {
     "num_encoder_layers": "num_layers",
     "downsampling_factor": "downsampling_factors",
@@ -163,6 +162,17 @@ def test_code_in_a_checkpoint_does_not_run(tmp_path):
     with pytest.raises(CheckpointError, match="never loaded"):
         read_published(path)
     assert not target.exists()
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_damaged_files_are_refused(tmp_path, zipped):
+    path = tmp_path / "x.pt"
+    torch.save({"model": {"a": torch.randn(3, 4)}}, path, _use_new_zipfile_serialization=zipped)
+    content = path.read_bytes()
+    for size in range(0, len(content) - 1, 7):
+        path.write_bytes(content[:size])
+        with pytest.raises(CheckpointError, match="damaged"):
+            read_published(path)
 
 
 def test_other_files_are_refused(tmp_path):
