@@ -32,7 +32,7 @@ class DataConfig:
     speeds: list[float] = field(default_factory=lambda: [0.9, 1.0, 1.1])
     """Speeds at which every training utterance is seen in an epoch (pitch changes too); above 0."""
     max_duration_s: float = 10.0
-    """Audio per batch and process, padding included, seconds; an utterance longer than this is a batch of its own."""
+    """Audio per batch and process, padding included, seconds; exceeded by less than the batch's longest utterance."""
     num_buckets: int = 10
     """Groups of similar duration that batches are drawn from; 1 draws without regard to duration."""
     buffer_cuts: int = 100_000

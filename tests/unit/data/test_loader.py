@@ -1,0 +1,223 @@
+"""Batches: what they hold, and that neither workers nor interruptions change them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from asr.data import (
+    AugmentConfig,
+    DataConfig,
+    FeatureSource,
+    NoiseConfig,
+    TrainLoader,
+    Utterance,
+    at_speeds,
+    build_cuts,
+    cuts_path,
+    eval_loader,
+    read_cuts,
+    split_cuts,
+    store_features,
+    train_loader,
+    write_cuts,
+)
+from asr.data.loading import load_features
+from asr.data.sampling import Sampler
+from asr.errors import AudioError, ConfigError, DataError
+from asr.features import LOG_FLOOR, PADDING_VALUE, Fbank
+from asr.text import train_tokenizer
+
+TOKENIZER = train_tokenizer("char", ["zero one two three four five"])
+
+
+@pytest.fixture(scope="module")
+def folder(cuts, tmp_path_factory):
+    """A prepared corpus."""
+    folder = tmp_path_factory.mktemp("prepared")
+    write_cuts(cuts, cuts_path(folder, "train"))
+    store_features(read_cuts(cuts_path(folder, "train")), folder, "train", speeds=(0.9, 1.0, 1.1))
+    return folder
+
+
+@pytest.fixture
+def data(folder):
+    return DataConfig(folder=str(folder), max_duration_s=8.0, num_buckets=4, num_workers=0)
+
+
+def same(one, other) -> bool:
+    return len(one) == len(other) and all(
+        a.ids == b.ids and a.texts == b.texts and a.index == b.index
+        and all(torch.equal(x, y) for x, y in zip(a[:4], b[:4], strict=True))
+        for a, b in zip(one, other, strict=True)
+    )  # fmt: skip
+
+
+def ids(plans) -> list[list[str]]:
+    return [[cut.id for cut in plan.cuts] for plan in plans]
+
+
+def test_a_batch_holds_its_utterances(data, folder):
+    stored = {cut.id: cut for cut in split_cuts(data, "train")}
+    batches = list(train_loader(data, TOKENIZER, None).epoch(0))
+    assert sorted(i for b in batches for i in b.ids) == sorted(stored)
+    for number, batch in enumerate(batches):
+        assert batch.index == number
+        assert batch.features.shape[:2] == (len(batch.ids), batch.feature_lens.max())
+        for row, name in enumerate(batch.ids):
+            n, s = batch.feature_lens[row], batch.token_lens[row]
+            expected = torch.from_numpy(stored[name].load_features())
+            assert torch.equal(batch.features[row, :n], expected)
+            assert (batch.features[row, n:] == PADDING_VALUE).all()
+            assert batch.tokens[row, :s].tolist() == TOKENIZER.encode(batch.texts[row])
+            assert (batch.tokens[row, s:] == 0).all()
+        # lhotse closes a batch after the utterance that fills it, which may be the longest.
+        assert (len(batch.ids) - 1) * max(stored[i].duration for i in batch.ids) <= data.max_duration_s
+
+
+def test_workers_change_nothing(data):
+    expected = list(train_loader(data, TOKENIZER, AugmentConfig()).epoch(3))
+    for num_workers in (1, 2):
+        found = list(train_loader(replace(data, num_workers=num_workers), TOKENIZER, AugmentConfig()).epoch(3))
+        assert same(found, expected)
+
+
+def test_workers_change_nothing_on_the_fly(data, folder):
+    noise = NoiseConfig(cuts=str(cuts_path(folder, "train")))
+    flying = replace(data, features=FeatureSource.ON_THE_FLY)
+    expected = list(train_loader(flying, TOKENIZER, AugmentConfig(noise=noise)).epoch(0))
+    found = list(train_loader(replace(flying, num_workers=2), TOKENIZER, AugmentConfig(noise=noise)).epoch(0))
+    assert same(found, expected)
+
+
+def test_stored_and_computed_features_give_the_same_batches(data):
+    stored = list(train_loader(data, TOKENIZER, AugmentConfig()).epoch(0))
+    flying = replace(data, features=FeatureSource.ON_THE_FLY)
+    assert same(list(train_loader(flying, TOKENIZER, AugmentConfig()).epoch(0)), stored)
+
+
+def test_skipping_resumes_exactly(data):
+    whole = list(train_loader(data, TOKENIZER, AugmentConfig()).epoch(1))
+    for skip in (0, 1, 5, len(whole)):
+        assert same(list(train_loader(data, TOKENIZER, AugmentConfig()).epoch(1, skip=skip)), whole[skip:])
+
+
+def test_order_follows_from_seed_and_epoch(data, cuts):
+    def order(seed: int, epoch: int) -> list[list[str]]:
+        return ids(Sampler(cuts, replace(data, seed=seed)).epoch(epoch))
+
+    assert order(0, 0) == order(0, 0)
+    orders = [order(0, 0), order(0, 1), order(1, 0)]
+    assert all(orders[i] != orders[j] for i in range(3) for j in range(i))
+    for found in orders:
+        assert sorted(name for batch in found for name in batch) == sorted(cut.id for cut in cuts)
+
+
+def test_augmentation_differs_between_epochs(data):
+    loader = train_loader(data, TOKENIZER, AugmentConfig())
+    first, second = ({i: x for b in loader.epoch(e) for i, x in zip(b.ids, b.features)} for e in (0, 1))
+    assert sum(torch.equal(first[i], second[i]) for i in first if first[i].shape == second[i].shape) < len(first) / 4
+
+
+def test_counting_batches_reads_nothing(data, cuts):
+    loader = train_loader(data, TOKENIZER, AugmentConfig())
+    assert loader.num_batches(2) == len(list(loader.epoch(2)))
+
+
+def test_processes_share_an_epoch(data, cuts):
+    many = at_speeds(cuts, (0.9, 1.0, 1.1))
+    parts = [ids(Sampler(many, data, rank=rank, world_size=2).epoch(0)) for rank in (0, 1)]
+    assert len(parts[0]) == len(parts[1])
+    assert sorted(name for part in parts for batch in part for name in batch) == sorted(cut.id for cut in many)
+    seeds = [{plan.seed for plan in Sampler(many, data, rank=rank, world_size=2).epoch(0)} for rank in (0, 1)]
+    assert not seeds[0] & seeds[1]
+
+
+@pytest.mark.parametrize("num_cuts", [1, 2, 3])
+def test_tiny_corpora_have_batches_too(data, cuts, num_cuts):
+    few = cuts.subset(first=num_cuts)
+    found = ids(Sampler(few, replace(data, num_buckets=10)).epoch(0))
+    assert sorted(name for batch in found for name in batch) == [cut.id for cut in few]
+
+
+def test_a_lazy_list_gives_the_same_utterances(data):
+    lazy = replace(data, lazy=True)
+    for source in FeatureSource:
+        found = list(train_loader(replace(lazy, features=source), TOKENIZER, None).epoch(0))
+        assert sum(len(batch.ids) for batch in found) == 90
+        assert same(list(train_loader(replace(lazy, features=source), TOKENIZER, None).epoch(0)), found)
+
+
+def test_opening_a_loader_leaves_the_random_state_alone(data):
+    before = torch.get_rng_state()
+    next(train_loader(data, TOKENIZER, AugmentConfig()).epoch(0))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_unfit_utterances_are_passed_over(data, corpus):
+    hasty = Utterance(id="hasty", audio=corpus[0].audio, text=" ".join(["three"] * 9))
+    other = Utterance(id="other", audio=corpus[1].audio, text="one two")
+    short = Utterance(id="short", audio=corpus[2].audio, text="one", duration_s=0.5)
+    cuts = build_cuts([hasty, other, short]).cuts
+    limits = replace(data, min_utterance_s=0.6)
+    assert [b.ids for b in TrainLoader(cuts, TOKENIZER, limits, None).epoch(0)] == [["other"]]
+    with pytest.raises(DataError, match="no training cuts"):
+        TrainLoader(cuts.subset(first=1), TOKENIZER, data, None)
+
+
+def test_evaluation_sees_everything_once(data, cuts):
+    batches = list(eval_loader(cuts, TOKENIZER, data, tail_frames=30))
+    assert sorted(i for b in batches for i in b.ids) == sorted(cut.id for cut in cuts)
+    fbank, by_id = Fbank(), {cut.id: cut for cut in cuts}
+    for batch in batches:
+        for row, name in enumerate(batch.ids):
+            plain = load_features(by_id[name], fbank)
+            n = int(batch.feature_lens[row])
+            assert n == len(plain) + 30
+            assert torch.equal(batch.features[row, : n - 30], plain)
+            assert (batch.features[row, n - 30 : n] == LOG_FLOOR).all()
+    lengths = [int(n) for b in batches for n in b.feature_lens]
+    assert lengths == sorted(lengths, reverse=True)
+
+
+def test_evaluation_needs_no_transcript(data, corpus):
+    cuts = build_cuts([Utterance(id="x", audio=corpus[0].audio, text="")], need_text=False).cuts
+    (batch,) = eval_loader(cuts, TOKENIZER, data)
+    assert batch.texts == [""]
+    assert batch.tokens.shape == (1, 0)
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_audio_that_vanished_is_one_sentence_even_from_a_worker(data, corpus, tmp_path, num_workers):
+    lost = tmp_path / "lost.wav"
+    lost.write_bytes(corpus[0].audio.read_bytes())
+    cuts = build_cuts([Utterance(id="lost-one", audio=lost, text="one")]).cuts
+    lost.unlink()
+    with pytest.raises(AudioError, match="lost-one") as caught:
+        list(eval_loader(cuts, TOKENIZER, replace(data, num_workers=num_workers)))
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_preparation_is_reported(tmp_path):
+    for source in FeatureSource:
+        with pytest.raises(DataError, match="preparation"):
+            train_loader(DataConfig(folder=str(tmp_path), features=source), TOKENIZER, None)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"speeds": []},
+        {"speeds": [0.0]},
+        {"max_duration_s": 0.0},
+        {"num_workers": -1},
+        {"num_buckets": 0},
+        {"prefetch": 0},
+        {"min_utterance_s": 40.0},
+    ],
+)
+def test_meaningless_settings_are_named(bad):
+    with pytest.raises(ConfigError, match=f"data.{next(iter(bad))}"):
+        DataConfig(**bad)
