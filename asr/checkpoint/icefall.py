@@ -236,7 +236,7 @@ def _load(path: Path) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _allow_paths() -> Iterator[None]:
-    """Training checkpoints note their folder as a path object, which is harmless; older torch refuses it."""
+    """Training checkpoints note their folder as a path object, which is harmless; torch before 2.5 refuses it."""
     allow = getattr(torch.serialization, "safe_globals", None)
     if allow is None:
         yield

@@ -163,6 +163,7 @@ def test_strong_clipping_names_the_parameter(caplog):
     assert "mostly because of w2" in caplog.text
 
 
+@pytest.mark.skipif(not hasattr(torch, "_foreach_clamp_min_"), reason="this torch has no list clamp")
 def test_list_inner_products_agree():
     left, right = ([torch.randn(3, 4), torch.randn(1000), torch.randn(())] for _ in range(2))
     torch.testing.assert_close(dots_by_norms(left, right), dots(left, right), rtol=1e-4, atol=1e-4)
