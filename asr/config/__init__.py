@@ -1,0 +1,1 @@
+"""Gathers each room's schema and registers it with Hydra; nothing else."""

@@ -12,8 +12,8 @@ from asr.losses import (
     TransducerLossConfig,
     ctc_loss,
     loss_scales,
-    pruned_joiner_loss,
     prune_ranges,
+    pruned_joiner_loss,
     smoothed_transducer_loss,
 )
 from asr.models.transducer import EncoderOutput, Transducer
@@ -71,7 +71,7 @@ class TransducerObjective(nn.Module):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         model, config = self.model, self.config
         predicted = model.predictor(pad(tokens, (1, 0), value=model.predictor.blank_id), pad_left=True)
-        lattice = dict(topology=config.topology, delay_penalty=config.delay_penalty)
+        lattice = {"topology": config.topology, "delay_penalty": config.delay_penalty}
         simple = smoothed_transducer_loss(
             model.simple_am_proj(encoded.out),
             model.simple_lm_proj(predicted),

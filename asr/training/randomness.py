@@ -1,4 +1,4 @@
-"""Randomness that follows from the step alone, so that a resumed run draws what an uninterrupted one would have drawn."""
+"""Randomness that follows from the step alone: a resumed run draws what an uninterrupted one would have drawn."""
 
 from __future__ import annotations
 

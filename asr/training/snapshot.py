@@ -11,6 +11,7 @@ from torch import Tensor
 from asr.checkpoint.average import RunningAverage
 from asr.checkpoint.folder import Found
 from asr.checkpoint.format import Checkpoint, with_prefix, write_checkpoint
+from asr.checkpoint.model import KIND
 from asr.errors import CheckpointError
 from asr.models.transducer import Transducer, copy_weights, model_config_to_dict
 from asr.nn.whiten import load_whiten_probabilities, whiten_probabilities
@@ -31,6 +32,8 @@ class Snapshot:
     position: Position
     tokenizer: dict[str, Any]
     """State of the tokenizer, as plain data."""
+    origin: dict[str, Any]
+    """Name of the run, its corpus' folder and splits: defaults for commands that use the model."""
     seed: int
 
     def write(self, path: Path) -> None:
@@ -53,7 +56,7 @@ class Snapshot:
     def describe(self) -> dict[str, Any]:
         """What anyone needs in order to use the model: its shape and its tokenizer."""
         config = model_config_to_dict(self.model.config)
-        return {"kind": "transducer", "config": config, "tokenizer": self.tokenizer}
+        return {"kind": KIND, "config": config, "tokenizer": self.tokenizer, "origin": self.origin}
 
     def restore(self, found: Found) -> None:
         """Continue from a checkpoint; raises CheckpointError where it is of another model, tokenizer or seed."""

@@ -31,7 +31,7 @@ _CLOCK_PERIOD = 10  # steps between moves of the regularisation schedules, as pu
 class TrainingData(Protocol):
     """Batches in an order that follows from the seed and the epoch alone."""
 
-    def batches(self, epoch: int, skip: int) -> Iterator[Batch]:
+    def epoch(self, epoch: int, *, skip: int = 0) -> Iterator[Batch]:
         """The batches of one pass, without the first `skip`."""
         ...
 
@@ -100,7 +100,7 @@ class Trainer:
     def _run_epoch(self, stop: StopRequest) -> None:
         self._cpu_mark = time.process_time()
         batches = 0
-        for batch in self.data.batches(self.position.epoch, self.position.consumed):
+        for batch in self.data.epoch(self.position.epoch, skip=self.position.consumed):
             batches += 1
             self.train_step(batch)
             self._after_step()

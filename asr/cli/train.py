@@ -1,0 +1,43 @@
+"""asr train: run a recipe, or go on with it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from asr.cli.arguments import parse
+from asr.cli.settings import settings
+
+USAGE = """usage: asr train recipe=NAME [key=value ...]
+
+Trains a model. The same command goes on where a stopped run left off; Ctrl-C saves first.
+
+  recipe=digits                 what to train; see conf/recipe
+  name=first run_dir=exp/first  where the run lives
+  model=zipformer_small_streaming, training.num_steps=2000, optim.lr=0.03, ...
+  --cfg                         print the configuration and stop
+"""
+
+
+def main(argv: Sequence[str]) -> int:
+    arguments = parse(argv, usage=USAGE)
+    config = settings("train", arguments)
+    from asr.config.compose import compose_tree, save_config
+    from asr.training.build import build_trainer
+    from asr.training.trainer import Stopped
+
+    run_dir = Path(config.run_dir)
+    save_config(compose_tree("train", arguments.overrides), run_dir / "config.yaml")
+    logging.basicConfig(
+        filename=run_dir / "train.log", level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    trainer = build_trainer(config)
+    try:
+        trainer.run()
+    except Stopped as stop:
+        trainer.journal.line(str(stop))
+        return 130
+    finally:
+        trainer.journal.close()
+    return 0

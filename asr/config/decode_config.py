@@ -1,0 +1,80 @@
+"""Roots of the commands that use a finished model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import List  # noqa: UP035  (a field below is called `list`)
+
+from omegaconf import MISSING
+
+from asr.decoding import SearchConfig
+
+
+@dataclass(kw_only=True)
+class TestSetConfig:
+    """What is decoded; by default the test sets that the model's recipe names."""
+
+    folder: str | None = None
+    """Folder of a prepared corpus; null: the one the model was trained from."""
+    splits: List[str] | None = None  # noqa: UP006
+    """Splits to decode; null: the recipe's test splits."""
+    list: str | None = None
+    """Instead of a prepared corpus: a list of digit strings (TSV with the columns of recipes/digits)."""
+    recordings: str | None = None
+    """Folder of `fsdd-*.tar` files with their manifest.tsv, for `data.list`."""
+    levelled: bool = True
+    """Whether the strings of `data.list` are brought to one level, recording by recording."""
+    speaker: str | None = None
+    """Only utterances of this speaker."""
+
+
+@dataclass(kw_only=True)
+class DecodeConfig:
+    """The root of `asr decode`."""
+
+    checkpoint: str = MISSING
+    """A checkpoint, or the folder of a run."""
+    out: str | None = None
+    """Folder of results; null: `results` in the run's folder."""
+    chunk_size: int | None = 32
+    """Frames (50 Hz) decoded at a time by a model that streams; null hears whole utterances."""
+    left_context: int | None = 128
+    """Frames (50 Hz) remembered before the chunk."""
+    stepwise: bool = True
+    """Chunk by chunk with cached state, as a live stream; false: one masked pass, with the same result."""
+    unit: str = "word"
+    """What errors are counted in: word or character."""
+    batch_size: int = 16
+    """Utterances decoded side by side."""
+    search: SearchConfig = field(default_factory=SearchConfig)
+    """How tokens are found."""
+    data: TestSetConfig = field(default_factory=TestSetConfig)
+    """What is decoded."""
+
+
+@dataclass(kw_only=True)
+class AverageConfig:
+    """The root of `asr average`."""
+
+    checkpoint: str = MISSING
+    """Folder of a run."""
+    split: str | None = None
+    """Split on which candidates are compared; null: the recipe's dev split."""
+    chunk_size: int | None = 32
+    """Frames (50 Hz) that become visible together, while comparing."""
+    left_context: int | None = 128
+    """Frames (50 Hz) visible before the chunk, while comparing."""
+
+
+@dataclass(kw_only=True)
+class StreamRootConfig:
+    """The root of `asr stream` and `asr transcribe`."""
+
+    checkpoint: str = MISSING
+    """A checkpoint, or the folder of a run."""
+    chunk_size: int = 32
+    """Frames (50 Hz) decoded at a time."""
+    left_context: int = 128
+    """Frames (50 Hz) remembered before the chunk."""
+    search: SearchConfig = field(default_factory=SearchConfig)
+    """How tokens are found."""

@@ -1,0 +1,54 @@
+"""Everything about one experiment, in one value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from asr.data.config import AugmentConfig, DataConfig
+from asr.losses import TransducerLossConfig
+from asr.models.transducer import TransducerConfig
+from asr.optim import ScaledAdamConfig, ScheduleConfig
+from asr.training.config import TrainingConfig
+
+
+@dataclass(kw_only=True)
+class EvaluationConfig:
+    """How the dev set is decoded while training."""
+
+    chunk_size: int | None = 32
+    """Chunk of a causal model's frames, 50 Hz; null hears whole utterances."""
+    left_context: int | None = 128
+    """Left context of a causal model, 50 Hz frames; null is unlimited."""
+    max_duration_s: float = 60.0
+    """Audio per batch, seconds, padding included."""
+
+
+@dataclass(kw_only=True)
+class RunConfig:
+    """The root of `asr train` and `asr prepare`."""
+
+    name: str = "run"
+    """Name of the run."""
+    run_dir: str = "exp/${name}"
+    """Folder of its checkpoints and logs."""
+    normalise_features: bool = True
+    """Give the model the mean and deviation of the training features; published models have none."""
+    corpus: Any = None
+    """How the corpus is prepared; the recipe's own settings."""
+    model: TransducerConfig = field(default_factory=TransducerConfig)
+    """Shape of the model."""
+    data: DataConfig = field(default_factory=DataConfig)
+    """Corpus and batches."""
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    """Variation of training utterances."""
+    optim: ScaledAdamConfig = field(default_factory=ScaledAdamConfig)
+    """Optimizer."""
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    """Learning rate over time."""
+    loss: TransducerLossConfig = field(default_factory=TransducerLossConfig)
+    """What is minimised."""
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    """Length and bookkeeping of the run."""
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    """How the dev set is decoded."""
