@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -226,19 +225,12 @@ def _map_paths(cut: Cut, change: Callable[[Path], Path]) -> Cut:
 
 
 def write_quarantine(folder: Path | str, rejected: Iterable[Rejected]) -> Path:
-    """Merge `rejected` into `folder/quarantine.tsv`, by id, and return its path."""
+    """Merge `rejected` into `folder/quarantine.tsv` (id, reason; one header line, no quoting) and return its path."""
     path = Path(folder) / "quarantine.tsv"
-    reasons = dict(_read_quarantine(path)) if path.exists() else {}
-    reasons.update((entry.id, " ".join(entry.reason.split())) for entry in rejected)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file, dialect="excel-tab", lineterminator="\n").writerows(
-            [("id", "reason"), *sorted(reasons.items())]
-        )
+    old = path.read_text(encoding="utf-8").splitlines()[1:] if path.exists() else []
+    reasons = dict(line.split("\t", 1) for line in old)
+    reasons.update((" ".join(entry.id.split()), " ".join(entry.reason.split())) for entry in rejected)
+    lines = ["id\treason", *(f"{name}\t{reason}" for name, reason in sorted(reasons.items()))]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
-
-
-def _read_quarantine(path: Path) -> Iterator[tuple[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file, dialect="excel-tab"):
-            yield row["id"], row["reason"]

@@ -14,7 +14,6 @@ from asr.data import (
     NoiseConfig,
     TrainLoader,
     Utterance,
-    at_speeds,
     build_cuts,
     cuts_path,
     eval_loader,
@@ -25,8 +24,7 @@ from asr.data import (
     write_cuts,
 )
 from asr.data.loading import load_features
-from asr.data.sampling import Sampler
-from asr.errors import AudioError, ConfigError, DataError
+from asr.errors import AudioError, DataError
 from asr.features import LOG_FLOOR, PADDING_VALUE, Fbank
 from asr.text import train_tokenizer
 
@@ -53,10 +51,6 @@ def same(one, other) -> bool:
         and all(torch.equal(x, y) for x, y in zip(a[:4], b[:4], strict=True))
         for a, b in zip(one, other, strict=True)
     )  # fmt: skip
-
-
-def ids(plans) -> list[list[str]]:
-    return [[cut.id for cut in plan.cuts] for plan in plans]
 
 
 def test_a_batch_holds_its_utterances(data, folder):
@@ -104,17 +98,6 @@ def test_skipping_resumes_exactly(data):
         assert same(list(train_loader(data, TOKENIZER, AugmentConfig()).epoch(1, skip=skip)), whole[skip:])
 
 
-def test_order_follows_from_seed_and_epoch(data, cuts):
-    def order(seed: int, epoch: int) -> list[list[str]]:
-        return ids(Sampler(cuts, replace(data, seed=seed)).epoch(epoch))
-
-    assert order(0, 0) == order(0, 0)
-    orders = [order(0, 0), order(0, 1), order(1, 0)]
-    assert all(orders[i] != orders[j] for i in range(3) for j in range(i))
-    for found in orders:
-        assert sorted(name for batch in found for name in batch) == sorted(cut.id for cut in cuts)
-
-
 def test_augmentation_differs_between_epochs(data):
     loader = train_loader(data, TOKENIZER, AugmentConfig())
     first, second = ({i: x for b in loader.epoch(e) for i, x in zip(b.ids, b.features)} for e in (0, 1))
@@ -124,22 +107,6 @@ def test_augmentation_differs_between_epochs(data):
 def test_counting_batches_reads_nothing(data, cuts):
     loader = train_loader(data, TOKENIZER, AugmentConfig())
     assert loader.num_batches(2) == len(list(loader.epoch(2)))
-
-
-def test_processes_share_an_epoch(data, cuts):
-    many = at_speeds(cuts, (0.9, 1.0, 1.1))
-    parts = [ids(Sampler(many, data, rank=rank, world_size=2).epoch(0)) for rank in (0, 1)]
-    assert len(parts[0]) == len(parts[1])
-    assert sorted(name for part in parts for batch in part for name in batch) == sorted(cut.id for cut in many)
-    seeds = [{plan.seed for plan in Sampler(many, data, rank=rank, world_size=2).epoch(0)} for rank in (0, 1)]
-    assert not seeds[0] & seeds[1]
-
-
-@pytest.mark.parametrize("num_cuts", [1, 2, 3])
-def test_tiny_corpora_have_batches_too(data, cuts, num_cuts):
-    few = cuts.subset(first=num_cuts)
-    found = ids(Sampler(few, replace(data, num_buckets=10)).epoch(0))
-    assert sorted(name for batch in found for name in batch) == [cut.id for cut in few]
 
 
 def test_a_lazy_list_gives_the_same_utterances(data):
@@ -204,20 +171,3 @@ def test_missing_preparation_is_reported(tmp_path):
     for source in FeatureSource:
         with pytest.raises(DataError, match="preparation"):
             train_loader(DataConfig(folder=str(tmp_path), features=source), TOKENIZER, None)
-
-
-@pytest.mark.parametrize(
-    "bad",
-    [
-        {"speeds": []},
-        {"speeds": [0.0]},
-        {"max_duration_s": 0.0},
-        {"num_workers": -1},
-        {"num_buckets": 0},
-        {"prefetch": 0},
-        {"min_utterance_s": 40.0},
-    ],
-)
-def test_meaningless_settings_are_named(bad):
-    with pytest.raises(ConfigError, match=f"data.{next(iter(bad))}"):
-        DataConfig(**bad)

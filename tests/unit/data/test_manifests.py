@@ -123,7 +123,7 @@ def test_quarantine_is_merged_by_id(tmp_path):
     path = write_quarantine(tmp_path, [Rejected("b", "another\nreason"), Rejected("c", 'a "quoted" one')])
     rows = [line.split("\t") for line in path.read_text().splitlines()]
     assert rows[:3] == [["id", "reason"], ["a", "x"], ["b", "another reason"]]
-    assert rows[3][0] == "c"
+    assert rows[3:] == [["c", 'a "quoted" one']]
     assert write_quarantine(tmp_path, []).read_text().splitlines() == ["\t".join(row) for row in rows]
 
 
