@@ -15,13 +15,13 @@ from torch import Tensor, nn
 def position_table(offsets: Tensor, dim: int, length_factor: float = 1.0) -> Tensor:
     """The table's rows for integer offsets (source - target), (N,) to (N, dim) float32; `dim` is even."""
     stretch = math.sqrt(dim)
-    x = offsets.double()
-    compressed = stretch * x.sign() * (torch.log(x.abs() + stretch) - math.log(stretch))
+    x = offsets.float()  # double would be no closer to published models, and graph runtimes lack a double atan
+    compressed = stretch * x.sign() * torch.log1p(x.abs() / stretch)
     angle = torch.atan(compressed * (2.0 * math.pi / (dim * length_factor)))
     phase = angle.unsqueeze(1) * torch.arange(1, dim // 2 + 1, device=x.device)
     table = torch.stack([phase.cos(), phase.sin()], dim=2).flatten(1)
     table[:, -1] = 1.0  # a bias takes the place of the last sine
-    return table.float()
+    return table
 
 
 class RelativePositions(nn.Module):
