@@ -44,8 +44,10 @@ class DecodeConfig:
     """Chunk by chunk with cached state, as a live stream; false: one masked pass, with the same result."""
     unit: str = "word"
     """What errors are counted in: word or character."""
-    batch_size: int = 16
-    """Utterances decoded side by side."""
+    max_duration_s: float = 60.0
+    """Audio decoded side by side, seconds, padding included."""
+    num_threads: int | None = None
+    """CPU threads; null leaves torch's choice."""
     search: SearchConfig = field(default_factory=SearchConfig)
     """How tokens are found."""
     data: TestSetConfig = field(default_factory=TestSetConfig)

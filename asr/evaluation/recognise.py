@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from asr.data import Batch
-from asr.decoding import Hypothesis, Search
+from asr.checkpoint.model import LoadedModel
+from asr.data import Batch, DataConfig, eval_loader, split_cuts
+from asr.decoding import Hypothesis, Search, SearchConfig, build_search
 from asr.decoding.run import decode_by_steps, decode_whole
-from asr.evaluation.wer import Transcript
+from asr.errors import ConfigError
+from asr.evaluation.wer import Transcript, score
 from asr.models.transducer import Transducer
 from asr.nn.chunks import ChunkContext
 from asr.text import Tokenizer
@@ -64,3 +66,23 @@ def recognise(
             transcript = Transcript(cut_id, text, tokenizer.decode(answer.tokens))
             found.append(Recognised(transcript, answer, frames / 100.0))
     return found
+
+
+def error_rate_on(
+    loaded: LoadedModel, split: str | None, chunk_size: int | None, left_context: int | None
+) -> float:
+    """Greedy word error rate, as a fraction, on a split of the corpus that the model comes from.
+
+    Args:
+        split: None takes the dev split.
+    Raises ConfigError where the model does not say what it was trained on.
+    """
+    origin = loaded.metadata.get("origin", {})
+    if not origin.get("folder"):
+        raise ConfigError(f"{loaded.path} does not say what corpus it comes from, so there is no dev set to decode")
+    data = DataConfig(folder=origin["folder"], max_duration_s=60.0, num_workers=0)
+    batches = eval_loader(split_cuts(data, split or origin["dev"]), loaded.tokenizer, data)
+    context = context_for(loaded.model, chunk_size, left_context)
+    search = build_search(SearchConfig(), loaded.model)
+    found = recognise(loaded.model, loaded.tokenizer, search, batches, context)
+    return score(item.transcript for item in found).rate

@@ -1,0 +1,104 @@
+"""asr decode: recognise a test set and count errors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from asr.cli.arguments import parse
+from asr.cli.settings import settings
+
+if TYPE_CHECKING:
+    from lhotse import CutSet
+
+    from asr.checkpoint.model import LoadedModel
+    from asr.config.decode_config import DecodeConfig
+    from asr.evaluation import Report
+
+USAGE = """usage: asr decode EXP [key=value ...]
+
+Recognises test sets and reports the error rate with its 95 % interval, the errors utterance by utterance, latency and
+speed. EXP is a checkpoint, or the folder of a run.
+
+  chunk_size=32 left_context=128       50 Hz frames; chunk_size=null hears whole utterances
+  search.method=BEAM search.beam=4     GREEDY, BEAM or CTC_GREEDY
+  data.splits=[dev]                    other splits of the corpus (data.folder=... for another corpus)
+  data.list=FILE.tsv data.recordings=FOLDER
+                                       any list of digit strings, from a folder of fsdd-*.tar and manifest.tsv
+  data.speaker=NAME                    one speaker's utterances only
+  out=FOLDER                           where the listings and reports go
+  --cfg                                print the configuration and stop
+"""
+
+
+def main(argv: Sequence[str]) -> int:
+    arguments = parse(argv, usage=USAGE, at_least=1, at_most=1)
+    config = settings("decode", arguments, checkpoint=arguments.positional[0])
+    import torch
+    from rich.console import Console
+
+    from asr.checkpoint.model import load_model
+    from asr.cli.test_sets import test_sets
+    from asr.evaluation import make_table
+
+    if config.num_threads is not None:
+        torch.set_num_threads(config.num_threads)
+    loaded = load_model(config.checkpoint)
+    out = Path(config.out) if config.out else loaded.path.resolve().parent / "results"
+    sets = test_sets(config.data, loaded.metadata.get("origin", {}), scratch=out / "lists")
+    reports = [_decode_set(loaded, config, name, cuts, out) for name, cuts in sets.items()]
+    Console().print(make_table(reports, title=f"{loaded.path}"))
+    Console(stderr=True).print(f"errors by utterance and reports: {out}", highlight=False)
+    return 0
+
+
+def _decode_set(loaded: LoadedModel, config: DecodeConfig, name: str, cuts: CutSet, out: Path) -> Report:
+    from asr.data import DataConfig, eval_loader
+    from asr.decoding import build_search
+    from asr.evaluation import Unit, algorithmic_latency, measure_speed, score, summarise, write_listing
+    from asr.evaluation.recognise import context_for, recognise
+
+    model = loaded.model
+    context = context_for(model, config.chunk_size, config.left_context)
+    stepwise = config.stepwise and context.chunk_size is not None and context.left_context is not None
+    batches = eval_loader(cuts, loaded.tokenizer, DataConfig(max_duration_s=config.max_duration_s, num_workers=0))
+    times: list[float] = []
+    found = recognise(
+        model,
+        loaded.tokenizer,
+        build_search(config.search, model),
+        _with_progress(batches, name, len(cuts)),
+        context,
+        stepwise=stepwise,
+        step_times_s=times,
+    )
+    scored = score((item.transcript for item in found), unit=Unit(config.unit))
+    report = summarise(
+        name,
+        scored,
+        latency=algorithmic_latency(chunk_size=context.chunk_size, lookahead=model.encoder.lookahead),
+        speed=measure_speed(times, audio_s=sum(item.duration_s for item in found)) if times else None,
+        settings={
+            "checkpoint": str(loaded.path),
+            "search": config.search.method.value,
+            "chunk_size": context.chunk_size,
+            "left_context": context.left_context,
+            "stepwise": stepwise,
+        },
+    )
+    stem = f"{name}-{config.search.method.value}-chunk-{context.chunk_size}-left-{context.left_context}"
+    write_listing(out / f"{stem}.txt", scored)
+    report.save(out / f"{stem}.json")
+    return report
+
+
+def _with_progress(batches: Any, name: str, total: int) -> Any:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(f"decoding {name}", total=total)
+        for batch in batches:
+            yield batch
+            progress.advance(task, len(batch.ids))

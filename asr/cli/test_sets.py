@@ -1,0 +1,54 @@
+"""What `asr decode` and `asr average` decode: prepared splits, or a list of digit strings."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from asr.config.decode_config import TestSetConfig
+from asr.data import DataConfig, split_cuts
+from asr.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from lhotse import CutSet
+
+
+def test_sets(config: TestSetConfig, origin: dict[str, Any], *, scratch: Path) -> dict[str, CutSet]:
+    """The cuts to decode, by name.
+
+    Args:
+        origin: what the checkpoint says of its corpus; fills in what `config` leaves open.
+        scratch: where a list's audio is built.
+    Raises:
+        ConfigError, DataError: nothing to decode is named, or it is not there.
+    """
+    if (config.list is None) != (config.recordings is None):
+        raise ConfigError("data.list and data.recordings go together: a list and the folder of its recordings")
+    if config.list is not None:
+        found = {Path(config.list).stem: _from_list(config, scratch)}
+    else:
+        folder = config.folder or origin.get("folder")
+        splits = config.splits or origin.get("test")
+        if not folder or not splits:
+            raise ConfigError("the model does not say what it was tested on; set data.folder and data.splits")
+        data = DataConfig(folder=folder)
+        found = {split: split_cuts(data, split) for split in splits}
+    return {name: _of_speaker(name, cuts, config.speaker) for name, cuts in found.items()}
+
+
+def _from_list(config: TestSetConfig, scratch: Path) -> CutSet:
+    from asr.recipes.digits.cuts import cuts_from_list
+
+    given = (str(Path(config.list).resolve()), str(Path(config.recordings).resolve()), str(config.levelled))
+    folder = scratch / hashlib.sha256("\n".join(given).encode()).hexdigest()[:12]
+    return cuts_from_list(config.list, config.recordings, folder, config.levelled)
+
+
+def _of_speaker(name: str, cuts: CutSet, speaker: str | None) -> CutSet:
+    if speaker is None:
+        return cuts
+    kept = cuts.filter(lambda cut: cut.supervisions[0].speaker == speaker).to_eager()
+    if not len(kept):
+        raise DataError(f"no utterance of {name} is by speaker {speaker!r}; check data.speaker")
+    return kept
