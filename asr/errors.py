@@ -25,5 +25,9 @@ class CheckpointError(RillError):
     """A checkpoint is missing, damaged, or of another model."""
 
 
+class StreamError(RillError):
+    """A live stream is fed what it cannot take, or asked for what it does not have."""
+
+
 class ExportError(RillError):
     """A model cannot be exported, or its export disagrees with the library."""

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from asr.cli.arguments import parse
+
+if TYPE_CHECKING:
+    from asr.text import Tokenizer
 
 USAGE = """usage: asr import-icefall CHECKPOINT.pt OUT [bpe=bpe.model | tokens=tokens.txt] [key=value ...]
 
@@ -26,11 +30,11 @@ def main(argv: Sequence[str]) -> int:
     from asr.checkpoint.icefall import read_published
     from asr.checkpoint.model import save_model
     from asr.errors import ConfigError
-    from asr.models.transducer import Transducer, copy_weights, count_parameters
+    from asr.models.transducer import Transducer, copy_weights, count_parameters, model_config_from_dict
 
     tokenizer = _tokenizer(options.pop("bpe", None), options.pop("tokens", None))
     published = read_published(source, **{key: _number(key, value) for key, value in options.items()})
-    config = model_config(published.config)
+    config = model_config_from_dict(_nested(published.config, published.model))
     if config.vocab_size != tokenizer.vocab_size:
         raise ConfigError(f"the model has {config.vocab_size} symbols but the tokenizer {tokenizer.vocab_size}")
     model = Transducer(config)
@@ -41,18 +45,30 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _tokenizer(bpe: str | None, tokens: str | None):
+def _tokenizer(bpe: str | None, tokens: str | None) -> Tokenizer:
     from asr.errors import ConfigError
     from asr.text import BpeTokenizer, CharTokenizer
 
     if (bpe is None) == (tokens is None):
         raise ConfigError("name the model's units: bpe=FILE (sentencepiece) or tokens=FILE (characters), one of them")
-    if bpe is not None:
-        return BpeTokenizer.from_file(Path(bpe))
-    return CharTokenizer.from_tokens_txt(Path(tokens))
+    try:
+        if bpe is not None:
+            return BpeTokenizer(Path(bpe).read_bytes())
+        lines = Path(tokens or "").read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise ConfigError(f"cannot read {bpe or tokens}: {error.strerror}; check the path") from error
+    ids = {int(number): symbol for symbol, number in (line.split() for line in lines if line.strip())}
+    return CharTokenizer([ids.get(index, f"<{index}>") for index in range(max(ids) + 1)], word_boundary=False)
 
 
-def _number(key: str, value: str):
+def _nested(flat: dict[str, Any], weights: dict[str, Any]) -> dict[str, Any]:
+    """The configuration that shapes tell, arranged as ours is."""
+    outer = {key: flat[key] for key in ("vocab_size", "context_size", "predictor_dim", "joiner_dim")}
+    encoder = {key: value for key, value in flat.items() if key not in outer}
+    return {**outer, "encoder": encoder, "ctc_head": "ctc_head.linear.weight" in weights}
+
+
+def _number(key: str, value: str) -> Any:
     import json
 
     from asr.errors import ConfigError

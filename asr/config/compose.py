@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from asr.config.decode_config import AverageConfig, DecodeConfig, StreamRootConfig
 from asr.errors import ConfigError, RillError
+
 # EXPORT
 from asr.recipes.demo.config import DemoConfig
 from asr.recipes.digits.config import DigitsConfig

@@ -27,6 +27,8 @@ class DataConfig:
     """Name of the split that settings are chosen on."""
     test: list[str] = field(default_factory=lambda: ["test"])
     """Names of the splits that results are reported on."""
+    exclude_speakers: list[str] = field(default_factory=list)
+    """Speakers left out of training, to see how well the model does on a voice it never heard."""
     features: FeatureSource = FeatureSource.STORED
     """Read the stored features, or compute them from audio in the loader's workers."""
     speeds: list[float] = field(default_factory=lambda: [0.9, 1.0, 1.1])

@@ -114,8 +114,15 @@ def split_cuts(data: DataConfig, split: str) -> CutSet:
     return read_cuts(cuts_path(data.folder, split))
 
 
+def training_cuts(data: DataConfig) -> CutSet:
+    """The training split without excluded speakers, at its own speed: what statistics are taken of."""
+    excluded = set(data.exclude_speakers)
+    cuts = split_cuts(data, data.train)
+    return cuts.filter(lambda cut: cut.supervisions[0].speaker not in excluded) if excluded else cuts
+
+
 def usable(cuts: CutSet, tokenizer: Tokenizer, data: DataConfig) -> CutSet:
-    """Cuts of permitted length whose encoder output has a frame for each of their tokens."""
+    """Cuts of permitted length and speaker whose encoder output has a frame for each of their tokens."""
     return cuts.filter(_Usable(tokenizer, data))
 
 
@@ -128,6 +135,8 @@ class _Usable:
 
     def __call__(self, cut: Cut) -> bool:
         if not self._data.min_utterance_s <= cut.duration <= self._data.max_utterance_s:
+            return False
+        if any(supervision.speaker in self._data.exclude_speakers for supervision in cut.supervisions):
             return False
         return 0 < len(self._tokenizer.encode(transcript(cut))) <= encoder_frames(num_frames(cut))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from asr.checkpoint.average import RunningAverage
-from asr.data import DataConfig, feature_stats, split_cuts, train_loader
+from asr.data import DataConfig, feature_stats, train_loader, training_cuts
 from asr.errors import ConfigError
 from asr.models.transducer import Transducer, TransducerConfig, count_parameters
 from asr.optim import ScaledAdam, build_schedule, parameter_groups
@@ -78,7 +78,7 @@ def build_model(config: RunConfig, tokenizer: Tokenizer) -> Transducer:
     shape: TransducerConfig = replace(config.model, vocab_size=tokenizer.vocab_size)
     model = Transducer(shape)
     if config.normalise_features:
-        mean, deviation = feature_stats(split_cuts(config.data, config.data.train))
+        mean, deviation = feature_stats(training_cuts(config.data))
         model.feature_norm.set(mean, deviation)
     return model
 

@@ -1,0 +1,57 @@
+"""Settings of live recognition."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from asr.decoding import SearchConfig
+from asr.errors import ConfigError
+from asr.nn.chunks import ChunkContext
+
+
+@dataclass(kw_only=True)
+class EndpointConfig:
+    """When a segment of a stream has come to its end; any of the rules suffices, null switches one off.
+
+    Silence is the time that was decoded since the last token, so a chunk is the finest it can be told.
+    """
+
+    silence_s: float | None = 2.4
+    """Seconds from the segment's start in which nothing was said; above 0."""
+    pause_s: float | None = 1.2
+    """Seconds of silence after something was said; above 0."""
+    max_length_s: float | None = 20.0
+    """Seconds that a segment lasts at most, whatever is said; above 0."""
+
+    def __post_init__(self) -> None:
+        for name in ("silence_s", "pause_s", "max_length_s"):
+            seconds = getattr(self, name)
+            if seconds is not None and not seconds > 0:
+                raise ConfigError(f"streaming.endpoint.{name}={seconds} must be above 0 seconds, or null for never")
+
+
+@dataclass(kw_only=True)
+class StreamConfig:
+    """How a stream is decoded. Streams with equal settings, apart from endpoint and tail, share their computation."""
+
+    chunk_size: int = 32
+    """Frames (50 Hz) decoded at a time; a multiple of the encoder's largest downsampling factor."""
+    left_context: int = 128
+    """Frames (50 Hz) remembered before the chunk; rounded down to whole chunks, at least one."""
+    search: SearchConfig = field(default_factory=SearchConfig)
+    """How tokens are found."""
+    endpoint: EndpointConfig | None = None
+    """When to cut the stream into segments; null: never."""
+    tail_s: float = 0.0
+    """Seconds of the recording's own background put after its end, 0 or more. Needed only by models that were trained
+    to speak late: the last frames are decoded either way."""
+
+    def __post_init__(self) -> None:
+        _ = self.context  # checks the two sizes
+        if not self.tail_s >= 0:
+            raise ConfigError(f"streaming.tail_s={self.tail_s} must be 0 seconds or more")
+
+    @property
+    def context(self) -> ChunkContext:
+        """What each frame may see."""
+        return ChunkContext(chunk_size=self.chunk_size, left_context=self.left_context)

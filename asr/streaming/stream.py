@@ -1,0 +1,156 @@
+"""One live stream: all that is remembered between one piece of audio and the next."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+from asr.decoding import Hypothesis, SearchState, build_search
+from asr.errors import StreamError
+from asr.features import FbankConfig
+from asr.models.transducer import Transducer
+from asr.models.zipformer import EncoderState
+from asr.streaming.config import StreamConfig
+from asr.streaming.frames import Background, FrameQueue
+from asr.streaming.intake import Intake, Samples
+from asr.streaming.result import Result, segment_ended, to_result
+from asr.text import Tokenizer
+
+SMALLEST_STEP = 9
+"""Feature frames (100 Hz) that make one encoder frame: 7 for the convolutions, and 2 to move on by."""
+
+
+class StreamState(NamedTuple):
+    """What a model remembers of a stream; a batch of one."""
+
+    encoder: EncoderState
+    search: SearchState
+
+
+class Stream:
+    """Takes audio as it comes and holds what was made of it; `Recognizer.decode` does the work.
+
+    Not made for two threads at once. What it remembers does not grow with the audio, apart from the tokens of the
+    current segment and audio that nobody decodes.
+    """
+
+    def __init__(self, model: Transducer, tokenizer: Tokenizer, config: StreamConfig):
+        """Raises ConfigError where the model cannot stream in such chunks, or lacks what the search needs."""
+        self.model = model
+        self.config = config
+        self.search = build_search(config.search, model)
+        self._tokenizer = tokenizer
+        feature_dim = model.config.encoder.feature_dim
+        self._intake = Intake(FbankConfig(num_bins=feature_dim))
+        self._frames = FrameQueue(feature_dim)
+        self._background = Background(feature_dim)
+        self._finished = False
+        self._first_frame = 0  # of the segment, 25 Hz, from the stream's start
+        self._state = StreamState(model.init_state(1, config.context), self._nothing_said())
+
+    # What the owner of the audio calls.
+
+    def accept(self, samples: Samples, sample_rate: int) -> None:
+        """Take the next piece, of any length.
+
+        Args:
+            samples: one channel, (N,), floats in [-1, 1].
+            sample_rate: Hz, any, but always the same within a stream.
+        Raises:
+            StreamError: the stream is finished, the rate changed, or the samples are no such audio. The piece is then
+                left out as a whole, and the stream goes on.
+        """
+        if self._finished:
+            raise StreamError("this stream is finished and takes no more audio; open a new one")
+        for frames in self._intake.accept(samples, sample_rate):
+            self._take(frames)
+
+    def finish(self) -> None:
+        """Say that the audio is over; what is left becomes ready. Saying it again changes nothing."""
+        if self._finished:
+            return
+        self._finished = True
+        for frames in self._intake.finish():
+            self._take(frames)
+        self._frames.push(self._background.tail(round(100 * self.config.tail_s)))
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is enough to decode the next chunk."""
+        return len(self._frames) >= (SMALLEST_STEP if self._finished else self.step_frames)
+
+    @property
+    def done(self) -> bool:
+        """Whether the stream is finished and decoded to its end."""
+        return self._finished and not self.ready
+
+    @property
+    def partial(self) -> Result:
+        """The segment so far; more audio may still change it."""
+        return self._result(self.search.partial(self._state.search)[0])
+
+    @property
+    def final(self) -> Result:
+        """The segment for good: at an endpoint, or once the stream is done.
+
+        Raises:
+            StreamError: the stream is finished but neither decoded to its end nor at an endpoint.
+        """
+        if self._finished and self.ready and not self.is_endpoint:
+            raise StreamError("there is audio left to decode; call Recognizer.decode until the stream is done")
+        return self._result(self.search.finish(self._state.search)[0])
+
+    @property
+    def is_endpoint(self) -> bool:
+        """Whether the segment is over by `config.endpoint`; look after each `decode`, then read `final` and `reset`."""
+        if self.config.endpoint is None:
+            return False
+        hypothesis = self.search.partial(self._state.search)[0]
+        return segment_ended(self.config.endpoint, hypothesis, self._segment_frames)
+
+    @property
+    def decoded_s(self) -> float:
+        """Seconds from the stream's start that were decoded."""
+        return (self._first_frame + self._segment_frames) * self.model.encoder.stride / 100
+
+    def reset(self) -> None:
+        """Start a new segment here. Times still count from the stream's start, and the model still hears the past."""
+        self._first_frame += self._segment_frames
+        self._state = self._state._replace(search=self._nothing_said())
+
+    # What the recogniser calls.
+
+    @property
+    def state(self) -> StreamState:
+        """What the model remembers."""
+        return self._state
+
+    def next_step(self) -> Tensor:
+        """The frames of the next chunk and its lookahead, (T, F) at 100 Hz; fewer at the end of the audio."""
+        return self._frames.front(self.step_frames)
+
+    def advance(self, state: StreamState) -> None:
+        """Go on by one chunk, to what the model made of it."""
+        self._frames.drop(self.step_frames - self.model.encoder.lookahead)
+        self._state = state
+
+    @property
+    def step_frames(self) -> int:
+        """Feature frames (100 Hz) that a step reads: its chunk and the lookahead."""
+        return 2 * self.config.chunk_size + self.model.encoder.lookahead
+
+    @property
+    def _segment_frames(self) -> int:
+        return int(self._state.search.frames[0])
+
+    def _take(self, frames: Tensor) -> None:
+        self._frames.push(frames)
+        if self.config.tail_s:
+            self._background.accept(frames)
+
+    def _nothing_said(self) -> SearchState:
+        return self.search.init(1, self.model.feature_norm.mean.device)
+
+    def _result(self, hypothesis: Hypothesis) -> Result:
+        return to_result(hypothesis, self._tokenizer, first_frame=self._first_frame)
