@@ -3,18 +3,28 @@
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from asr.data import read_cuts, store_features
-from asr.recipes.stages import replacing
+from asr.data import feats_path, read_cuts, store_features
+from asr.features import FbankConfig
+from asr.recipes.stages import Stage, fingerprint, replacing
 from asr.text import save_tokenizer, train_tokenizer
 
 ORIGINAL_SPEED = (1.0,)
 
 
 def store_splits(out: Path, splits: Mapping[str, Sequence[float]], *, num_workers: int) -> None:
-    """Store the log-mel features of `out/cuts-<split>.jsonl.gz` for every split, at the speeds given for it."""
+    """Store the log-mel features of `out/cuts-<split>.jsonl.gz` for every split, at the speeds given for it.
+
+    A split is left as it is until its cuts are written anew, or the speeds or the definition of the features change.
+    """
     for split, speeds in splits.items():
-        cuts = read_cuts(out / f"cuts-{split}.jsonl.gz")
-        store_features(cuts, out, split, speeds=speeds, num_workers=num_workers)
+        manifest = out / f"cuts-{split}.jsonl.gz"
+        cuts = read_cuts(manifest)
+        made_from = (manifest.stat().st_mtime_ns, repr(list(speeds)), repr(FbankConfig()))
+        stage = Stage(out / f"feats-{split}" / ".stage", fingerprint(*made_from))
+        if not stage.finished(feats_path(out, split)):
+            stage.begin()
+            store_features(cuts, out, split, speeds=speeds, num_workers=num_workers)
+            stage.finish()
 
 
 def write_character_tokenizer(out: Path, texts: Iterable[str]) -> None:
