@@ -96,20 +96,20 @@ def _write_tar(path: Path, recordings: Iterable[tuple[str, np.ndarray]]) -> None
 class _Fields(NamedTuple):
     digit: int
     speaker: str
-    index: int
+    take: int
 
 
 def _fields(recording: str) -> _Fields:
-    digit, speaker, index = recording.split("_")
-    return _Fields(int(digit), speaker, int(index))
+    digit, speaker, take = recording.split("_")
+    return _Fields(int(digit), speaker, int(take))
 
 
 def _manifest(checksums: dict[str, Checksum]) -> str:
     lines = ["id\tspeaker\tdigit\tword\tindex\tsplit\tnum_samples_8k\tduration_s"]
-    for recording in sorted(checksums, key=lambda recording: (_fields(recording)[1], *_fields(recording))):
-        digit, speaker, index = _fields(recording)
+    for recording in sorted(checksums, key=lambda recording: (_fields(recording).speaker, *_fields(recording))):
+        digit, speaker, take = _fields(recording)
         num_samples = checksums[recording].num_samples
-        split = "test" if index < 5 else "train"  # the dataset's official rule
-        row = [recording, speaker, digit, WORDS[digit], index, split, num_samples, f"{num_samples / SOURCE_RATE:.6f}"]
+        split = "test" if take < 5 else "train"  # the dataset's official rule
+        row = [recording, speaker, digit, WORDS[digit], take, split, num_samples, f"{num_samples / SOURCE_RATE:.6f}"]
         lines.append("\t".join(map(str, row)))
     return "\n".join(lines) + "\n"
