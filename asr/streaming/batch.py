@@ -29,13 +29,9 @@ def step(model: Transducer, streams: Sequence[Stream]) -> None:
     """Advance streams of one group by a chunk each; where each of them stands in its audio does not matter."""
     context, search = streams[0].config.context, streams[0].search
     x, x_lens = _stack([stream.next_step() for stream in streams], streams[0].step_frames)
-    device = model.feature_norm.mean.device
-    encoded = model.encode(
-        x.to(device),
-        x_lens.to(device),
-        context=context,
-        state=tree_cat([stream.state.encoder for stream in streams]),
-    )
+    state = tree_cat([stream.state.encoder for stream in streams])
+    device = state.processed.device
+    encoded = model.encode(x.to(device), x_lens.to(device), context=context, state=state)
     searched = search.advance(encoded.out, encoded.lens, concat([stream.state.search for stream in streams]))
     for row, stream in enumerate(streams):
         rows = torch.tensor([row], device=device)

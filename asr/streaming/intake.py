@@ -27,7 +27,7 @@ class Intake:
     def __init__(self, config: FbankConfig):
         self._fbank = OnlineFbank(config)
         self._resampler: ResamplerStream | None = None
-        self._sample_rate: int | None = None
+        self._sample_rate = 0
         self._num_samples = 0
 
     @property
@@ -43,9 +43,10 @@ class Intake:
             AudioError: no resampling is possible from this rate.
         """
         checked = self._check(samples)
-        if self._sample_rate is None:
-            self._resampler = _resampler(_whole(sample_rate), self._fbank.cfg.sample_rate).stream()
-            self._sample_rate = _whole(sample_rate)
+        resampler = self._resampler
+        if resampler is None:
+            resampler = _resampler(_whole(sample_rate), self._fbank.cfg.sample_rate).stream()
+            self._resampler, self._sample_rate = resampler, _whole(sample_rate)
         elif sample_rate != self._sample_rate:
             raise StreamError(
                 f"this stream began at {self._sample_rate} Hz and cannot go on at {sample_rate} Hz; "
@@ -53,7 +54,7 @@ class Intake:
             )
         self._num_samples += len(checked)
         # A second at a time: windows overlap, so long pieces as a whole would take many times their own memory.
-        return [self._fbank.accept(self._resampler.accept(part)) for part in checked.split(self._sample_rate)]
+        return [self._fbank.accept(resampler.accept(part)) for part in checked.split(self._sample_rate)]
 
     def finish(self) -> list[Tensor]:
         """The frames that were waiting for the end."""

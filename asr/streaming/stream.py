@@ -47,7 +47,8 @@ class Stream:
         self._background = Background(feature_dim)
         self._finished = False
         self._first_frame = 0  # of the segment, 25 Hz, from the stream's start
-        self._state = StreamState(model.init_state(1, config.context), self._nothing_said())
+        encoder = model.init_state(1, config.context)
+        self._state = StreamState(encoder, self.search.init(1, encoder.processed.device))
 
     # What the owner of the audio calls.
 
@@ -117,7 +118,7 @@ class Stream:
     def reset(self) -> None:
         """Start a new segment here. Times still count from the stream's start, and the model still hears the past."""
         self._first_frame += self._segment_frames
-        self._state = self._state._replace(search=self._nothing_said())
+        self._state = self._state._replace(search=self.search.init(1, self._state.search.frames.device))
 
     # What the recogniser calls.
 
@@ -148,9 +149,6 @@ class Stream:
         self._frames.push(frames)
         if self.config.tail_s:
             self._background.accept(frames)
-
-    def _nothing_said(self) -> SearchState:
-        return self.search.init(1, self.model.feature_norm.mean.device)
 
     def _result(self, hypothesis: Hypothesis) -> Result:
         return to_result(hypothesis, self._tokenizer, first_frame=self._first_frame)
