@@ -19,7 +19,7 @@ from asr.streaming.stream import Stream
 from asr.text import Tokenizer
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Recognizer:
     """Model and tokenizer; nothing in it changes, so many threads may share one.
 
