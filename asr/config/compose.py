@@ -15,10 +15,8 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from asr.config.decode_config import AverageConfig, DecodeConfig, StreamRootConfig
+from asr.config.decode_config import AverageConfig, DecodeConfig, ExportRootConfig, StreamRootConfig
 from asr.errors import ConfigError, RillError
-
-# EXPORT
 from asr.recipes.demo.config import DemoConfig
 from asr.recipes.digits.config import DigitsConfig
 from asr.training.run_config import RunConfig
@@ -34,7 +32,7 @@ def register() -> None:
         "decode_schema": DecodeConfig,
         "average_schema": AverageConfig,
         "stream_schema": StreamRootConfig,
-        # EXPORT2
+        "export_schema": ExportRootConfig,
     }.items():
         store.store(name=name, node=schema)
     store.store(group="corpus", name="digits_schema", node=DigitsConfig)

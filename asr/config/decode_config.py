@@ -8,6 +8,8 @@ from typing import List  # noqa: UP035  (a field below is called `list`)
 from omegaconf import MISSING
 
 from asr.decoding import SearchConfig
+from asr.export.config import ExportConfig
+from asr.streaming.config import StreamConfig
 
 
 @dataclass(kw_only=True)
@@ -69,14 +71,18 @@ class AverageConfig:
 
 
 @dataclass(kw_only=True)
-class StreamRootConfig:
+class StreamRootConfig(StreamConfig):
     """The root of `asr stream` and `asr transcribe`."""
 
     checkpoint: str = MISSING
     """A checkpoint, or the folder of a run."""
-    chunk_size: int = 32
-    """Frames (50 Hz) decoded at a time."""
-    left_context: int = 128
-    """Frames (50 Hz) remembered before the chunk."""
-    search: SearchConfig = field(default_factory=SearchConfig)
-    """How tokens are found."""
+
+
+@dataclass(kw_only=True)
+class ExportRootConfig(ExportConfig):
+    """The root of `asr export`."""
+
+    checkpoint: str = MISSING
+    """A checkpoint, or the folder of a run."""
+    out: str | None = None
+    """Folder of the ONNX files; null: `export-streaming` or `export-offline` in the run's folder."""

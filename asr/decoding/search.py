@@ -41,7 +41,8 @@ class Search(Protocol):
 class SearchableModel(TransducerModel, Protocol):
     """What `build_search` asks of a model."""
 
-    ctc_head: Callable[[Tensor], Tensor] | None
+    @property
+    def ctc_head(self) -> Callable[[Tensor], Tensor] | None: ...
 
 
 def build_search(cfg: SearchConfig, model: SearchableModel) -> Search:

@@ -68,9 +68,7 @@ def recognise(
     return found
 
 
-def error_rate_on(
-    loaded: LoadedModel, split: str | None, chunk_size: int | None, left_context: int | None
-) -> float:
+def error_rate_on(loaded: LoadedModel, split: str | None, chunk_size: int | None, left_context: int | None) -> float:
     """Greedy word error rate, as a fraction, on a split of the corpus that the model comes from.
 
     Args:

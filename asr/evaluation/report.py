@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from asr.errors import DataError
@@ -94,24 +95,33 @@ def load_report(path: Path) -> Report:
 
 def make_table(reports: Sequence[Report], *, title: str | None = None) -> Table:
     """One row per report, for a terminal: `rich.print` shows it."""
-    table = Table(title=title)
-    shared = sorted({key for report in reports for key in report.settings} & {"search", "chunk_size", "left_context"})
-    for heading in ("set", *shared):
-        table.add_column(heading)
-    for heading in ("rate", "95 % interval", "S", "D", "I", "of", "with errors", "latency s", "RTF"):
-        table.add_column(heading, justify="right")
+    table = Table(title=title, box=SIMPLE_HEAD, collapse_padding=True)
+    for heading in ("set", "search"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("WER %" if _in_words(reports) else "CER %", "95 %", "S/D/I/all", "strings", "delay s", "RTF"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for report in reports:
-        table.add_row(report.name, *(_show(report.settings.get(key)) for key in shared), *_figures(report))
+        table.add_row(report.name, _search(report), *_figures(report))
     return table
+
+
+def _in_words(reports: Sequence[Report]) -> bool:
+    return all(report.unit is Unit.WORD for report in reports)
+
+
+def _search(report: Report) -> str:
+    """Search, chunk and left context in few letters."""
+    chunk, left = report.settings.get("chunk_size"), report.settings.get("left_context")
+    return f"{report.settings.get('search', '')} {'whole' if chunk is None else f'{chunk}/{_show(left)}'}"
 
 
 def _figures(report: Report) -> list[str]:
     counts = report.counts
     return [
-        f"{counts.rate:.2%}",
-        f"{report.interval.low:.2%} – {report.interval.high:.2%}",
-        *(str(n) for n in (counts.substitutions, counts.deletions, counts.insertions, counts.reference_words)),
-        f"{report.string_error_rate:.1%}",
+        f"{100 * counts.rate:.2f}",
+        f"{100 * report.interval.low:.2f}–{100 * report.interval.high:.2f}",
+        f"{counts.substitutions}/{counts.deletions}/{counts.insertions}/{counts.reference_words}",
+        f"{100 * report.string_error_rate:.1f}",
         f"{report.latency.worst_s:.2f}" if report.latency else "–",
         f"{report.speed.real_time_factor:.3f}" if report.speed else "–",
     ]

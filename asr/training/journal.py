@@ -30,13 +30,15 @@ class Journal:
         run_dir.mkdir(parents=True, exist_ok=True)
         self._metrics = open(run_dir / "metrics.jsonl", "a", encoding="utf-8")  # noqa: SIM115
         self._board = SummaryWriter(str(run_dir / "tensorboard"))
-        self._console = console or Console(stderr=True)
+        self._console = console or Console(stderr=True, soft_wrap=True)
         self._bar = _progress(self._console)
         self._task: TaskID | None = None
         self._num_steps = num_steps
+        self._first_step, self._begun = 0, time.monotonic()
 
     def start(self, step: int) -> None:
         """Show the bar, standing at `step`."""
+        self._first_step, self._begun = step, time.monotonic()
         if self._console.is_terminal:
             self._bar.start()
         self._task = self._bar.add_task("train", total=self._num_steps, completed=step, text="")
@@ -47,12 +49,23 @@ class Journal:
 
     def record(self, kind: str, step: int, numbers: dict[str, Any]) -> None:
         """Append one line to metrics.jsonl and to TensorBoard under `kind`."""
+        if kind == "train" and not self._console.is_terminal:
+            self.line(self._plain(step, numbers))
         finite = {key: _jsonable(value) for key, value in numbers.items()}
         self._metrics.write(json.dumps({"kind": kind, "step": step, "time": round(time.time(), 3), **finite}) + "\n")
         self._metrics.flush()
         for key, value in numbers.items():
             if isinstance(value, (int, float)):
                 self._board.add_scalar(f"{kind}/{key}", value, step)
+
+    def _plain(self, step: int, numbers: dict[str, Any]) -> str:
+        """The bar in words, for logs."""
+        elapsed, done = time.monotonic() - self._begun, step - self._first_step
+        left_s = elapsed / max(done, 1) * (self._num_steps - step)
+        return (
+            f"step {step}/{self._num_steps}  loss {numbers['loss']:.3f}  lr {numbers['lr']:.4f}  "
+            f"{numbers['utterances_per_s']:.1f} utt/s  {left_s / 60:.1f} min left"
+        )
 
     def line(self, text: str) -> None:
         """Say something, above the bar."""
@@ -63,7 +76,8 @@ class Journal:
         self._board.add_text(tag, text, step)
 
     def close(self) -> None:
-        self._bar.stop()
+        if self._bar.live.is_started:
+            self._bar.stop()
         self._board.close()
         self._metrics.close()
 
