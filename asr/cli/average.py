@@ -30,21 +30,22 @@ def main(argv: Sequence[str]) -> int:
     from asr.checkpoint.folder import list_checkpoints
     from asr.checkpoint.model import AVERAGED, load_model, save_model
     from asr.errors import CheckpointError
-    from asr.evaluation.recognise import error_rate_on
+    from asr.evaluation.recognise import context_for, error_rate_on
 
     run_dir = Path(config.checkpoint)
     paths = list_checkpoints(run_dir / "checkpoints")
     if not paths:
         raise CheckpointError(f"there are no checkpoints in {run_dir / 'checkpoints'}; give the folder of a run")
     loaded = load_model(paths[-1])
+    origin = loaded.metadata.get("origin", {})
+    context = context_for(loaded.model, config.chunk_size, config.left_context)
     console, best = Console(), (float("inf"), "", {})
     for name, weights in candidates(paths):
         loaded.model.load_state_dict(weights)
-        rate = error_rate_on(loaded, config.split, config.chunk_size, config.left_context)
+        rate = error_rate_on(loaded.model, loaded.tokenizer, context, origin=origin, split=config.split)
         console.print(f"{name}: WER {rate:.2%}", highlight=False)
         best = min(best, (rate, name, weights), key=lambda item: item[0])
     rate, name, weights = best
-    origin = loaded.metadata.get("origin", {})
     notes = {"chosen": name, "dev_wer": rate}
     save_model(run_dir / AVERAGED, loaded.model, loaded.tokenizer, weights=weights, origin=origin, average=notes)
     console.print(f"wrote {run_dir / AVERAGED}: {name}", highlight=False)

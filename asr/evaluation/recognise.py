@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from asr.checkpoint.model import LoadedModel
 from asr.data import Batch, DataConfig, eval_loader, split_cuts
 from asr.decoding import Hypothesis, Search, SearchConfig, build_search
 from asr.decoding.run import decode_by_steps, decode_whole
@@ -68,19 +67,24 @@ def recognise(
     return found
 
 
-def error_rate_on(loaded: LoadedModel, split: str | None, chunk_size: int | None, left_context: int | None) -> float:
+def error_rate_on(
+    model: Transducer,
+    tokenizer: Tokenizer,
+    context: ChunkContext,
+    *,
+    origin: Mapping[str, str],
+    split: str | None = None,
+) -> float:
     """Greedy word error rate, as a fraction, on a split of the corpus that the model comes from.
 
     Args:
+        origin: what the checkpoint says of its corpus, `folder` and `dev`.
         split: None takes the dev split.
-    Raises ConfigError where the model does not say what it was trained on.
+    Raises ConfigError where the checkpoint does not say what the model was trained on.
     """
-    origin = loaded.metadata.get("origin", {})
     if not origin.get("folder"):
-        raise ConfigError(f"{loaded.path} does not say what corpus it comes from, so there is no dev set to decode")
+        raise ConfigError("the checkpoint does not say what corpus it comes from, so there is no dev set to decode")
     data = DataConfig(folder=origin["folder"], max_duration_s=60.0, num_workers=0)
-    batches = eval_loader(split_cuts(data, split or origin["dev"]), loaded.tokenizer, data)
-    context = context_for(loaded.model, chunk_size, left_context)
-    search = build_search(SearchConfig(), loaded.model)
-    found = recognise(loaded.model, loaded.tokenizer, search, batches, context)
+    batches = eval_loader(split_cuts(data, split or origin["dev"]), tokenizer, data)
+    found = recognise(model, tokenizer, build_search(SearchConfig(), model), batches, context)
     return score(item.transcript for item in found).rate
