@@ -17,6 +17,7 @@ COMMANDS = {
     "transcribe": "recognise audio files",
     "export": "write ONNX models for deployment, and verify them",
     "import-icefall": "turn a published icefall checkpoint into one of ours",
+    "report": "what a run reached, on the screen and as a page",
     "info": "say what is installed, or what a checkpoint holds",
 }
 

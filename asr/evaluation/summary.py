@@ -1,0 +1,128 @@
+"""One page about a run: results, export, curves; opens from a file, needs nothing else."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from asr.evaluation.report import Report, load_report
+
+_PAGE = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>{title}</title>
+<style>body{{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}}
+table{{border-collapse:collapse}}td,th{{padding:.3rem .8rem;text-align:left;border-bottom:1px solid #ddd}}
+img{{max-width:100%}}pre{{background:#f6f6f6;padding:1rem;overflow:auto}}</style>
+<h1>{title}</h1>
+<table>{rows}</table>
+{curve}
+<h2>Configuration</h2><pre>{config}</pre></html>
+"""
+
+
+class Row(NamedTuple):
+    """One line of the summary."""
+
+    what: str
+    value: str
+
+
+def summary_rows(run_dir: Path, reports: Sequence[Report]) -> list[Row]:
+    """What a run reached, in words; what is missing is left out."""
+    rows = [row for report in reports for row in _report_rows(report)]
+    metrics = read_metrics(run_dir)
+    if trained := [line for line in metrics if line["kind"] == "train"]:
+        last = trained[-1]
+        rows.append(
+            Row("training", f"{last['step']} steps, {last['cpu_s']:.0f} CPU seconds, {last['hours']:.1f} h heard")
+        )
+    if (model := run_dir / "averaged.safetensors").exists():
+        rows.append(Row("model", f"{model.stat().st_size / 1e6:.1f} MB, {model}"))
+    for path in sorted(run_dir.glob("export-*/export.json")):
+        rows += _export_rows(json.loads(path.read_text(encoding="utf-8")))
+    return rows
+
+
+def _report_rows(report: Report) -> list[Row]:
+    counts, settings = report.counts, report.settings
+    search = f"{settings.get('search')} {settings.get('chunk_size') or 'whole'}/{settings.get('left_context') or 'all'}"
+    rate = (
+        f"{100 * counts.rate:.2f} % ({100 * report.interval.low:.2f}–{100 * report.interval.high:.2f}), "
+        f"S/D/I {counts.substitutions}/{counts.deletions}/{counts.insertions} of {counts.reference_words}"
+    )
+    rows = [Row(f"{report.name}, {search}: WER", rate)]
+    if report.speed is not None:
+        rows.append(Row(f"{report.name}, {search}: real-time factor", f"{report.speed.real_time_factor:.3f}"))
+    if report.latency is not None:
+        waits = f"{report.latency.mean_s:.2f} s on average, {report.latency.worst_s:.2f} s at most"
+        rows.append(Row(f"{report.name}, {search}: algorithmic latency", waits))
+    return rows
+
+
+def _export_rows(export: dict[str, Any]) -> list[Row]:
+    rows = [Row("exported", f"{export['bytes'] / 1e6:.1f} MB, {export['folder']}")]
+    if checked := export.get("verified"):
+        every = checked["utterances"]
+        agreed = f"graphs {checked['graphs_equal']}/{every}, sherpa-onnx from audio {checked['client_equal']}/{every}"
+        rows.append(Row("same tokens as the library", agreed))
+    return rows
+
+
+def read_reports(run_dir: Path) -> list[Report]:
+    """The decoding reports of a run, by file name."""
+    return [load_report(path) for path in sorted((run_dir / "results").glob("*.json"))]
+
+
+def read_metrics(run_dir: Path) -> list[dict[str, Any]]:
+    """The lines of metrics.jsonl; a last line cut short by a crash is passed over."""
+    path = run_dir / "metrics.jsonl"
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    found = []
+    for line in lines:
+        try:
+            found.append(json.loads(line))
+        except ValueError:
+            continue
+    return found
+
+
+def write_page(run_dir: Path, rows: Sequence[Row]) -> Path:
+    """Write `report.html` into the run's folder."""
+    cells = "".join(f"<tr><th>{html.escape(row.what)}</th><td>{html.escape(row.value)}</td></tr>" for row in rows)
+    config = run_dir / "config.yaml"
+    page = _PAGE.format(
+        title=html.escape(f"Rill: {run_dir.name}"),
+        rows=cells,
+        curve=_curve(read_metrics(run_dir)),
+        config=html.escape(config.read_text(encoding="utf-8") if config.exists() else ""),
+    )
+    path = run_dir / "report.html"
+    path.write_text(page, encoding="utf-8")
+    return path
+
+
+def _curve(metrics: Sequence[dict[str, Any]]) -> str:
+    """Loss and dev error rate against steps, as a picture inside the page."""
+    train = [line for line in metrics if line["kind"] == "train"]
+    dev = [line for line in metrics if line["kind"] == "dev"]
+    if not train:
+        return ""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.5), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for name in ("loss", "pruned", "ctc"):
+        points = [(line["step"], line[name]) for line in train if isinstance(line.get(name), float)]
+        left.semilogy(*zip(*points), label=name) if points else None
+    left.set(xlabel="step", ylabel="loss per frame")
+    left.legend()
+    right.plot([line["step"] for line in dev], [line["wer"] for line in dev], "o-")
+    right.set(xlabel="step", ylabel="dev WER, %", ylim=(0, None))
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=110)
+    data = base64.b64encode(picture.getvalue()).decode()
+    return f'<p><img alt="training curves" src="data:image/png;base64,{data}"></p>'
