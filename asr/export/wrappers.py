@@ -7,6 +7,8 @@ sherpa-onnx 2.0 (model types "zipformer2" and "transducer").
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
@@ -45,7 +47,7 @@ def from_client_states(states: list[Tensor], layers_per_stack: list[int]) -> Enc
     return EncoderState(stacks, next(flat).permute(0, 2, 3, 1), next(flat))
 
 
-def _layer_state(flat) -> LayerState:
+def _layer_state(flat: Iterator[Tensor]) -> LayerState:
     key, nonlin, value1, value2, conv1, conv2 = (next(flat) for _ in STATES_PER_LAYER)
     return LayerState(
         key=key.transpose(0, 1),
@@ -77,15 +79,25 @@ class StreamingEncoder(nn.Module):
 
 
 class OfflineEncoder(nn.Module):
-    """Whole utterances: features and lengths in, projected encoder frames and their lengths out."""
+    """Whole utterances, cut into blocks: projected encoder frames and their lengths out.
+
+    The exporter reasons about shapes in symbols. With one symbol for the number of blocks every length inside is a
+    multiple of it; with the number of frames all would be nested roundings, and tracing takes minutes or fails.
+    `asr.export.lengths` puts the cutting in front of the graph, so that the client may send any length.
+    """
 
     def __init__(self, model: Transducer):
         super().__init__()
         self.model = model
 
-    def forward(self, x: Tensor, x_lens: Tensor) -> tuple[Tensor, Tensor]:
-        """x (N, T, 80), raw features, and x_lens (N,) to (N, T', J) and (N,)."""
-        out = self.model.encode(x, x_lens, context=ChunkContext())
+    def forward(self, blocks: Tensor, tail: Tensor, x_lens: Tensor) -> tuple[Tensor, Tensor]:
+        """Raw features in blocks (N, K, 2 * chunk_multiple, 80), the lookahead (N, 13, 80), x_lens (N,).
+
+        Returns (N, T', J) and (N,).
+        """
+        x = torch.cat([blocks.flatten(1, 2), tail], dim=1)
+        state = self.model.encoder.init_state(x.shape[0], device=x.device)
+        out = self.model.encode(x, x_lens, context=ChunkContext(), state=state)
         return self.model.joiner.encoder_proj(out.out), out.lens
 
 

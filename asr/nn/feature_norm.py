@@ -12,6 +12,9 @@ class FeatureNorm(nn.Module):
     Fixed numbers from training data, unlike a running estimate, need no past and give a stream what a file gets.
     """
 
+    mean: Tensor
+    deviation: Tensor
+
     def __init__(self, feature_dim: int):
         super().__init__()
         self.register_buffer("mean", torch.zeros(feature_dim))

@@ -1,0 +1,146 @@
+"""Write a model as the files a sherpa-onnx client loads."""
+
+from __future__ import annotations
+
+import copy
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from asr.errors import ExportError
+from asr.export.check import check_decoder, check_encoder, check_joiner
+from asr.export.config import ExportConfig, ExportMode
+from asr.export.extras import require
+from asr.export.files import ClientFiles
+from asr.export.graphs import quantize, save, trace
+from asr.export.lengths import accept_any_length
+from asr.export.runtime import Graph
+from asr.export.specs import GraphSpec, graph_specs
+from asr.models.transducer import Transducer
+from asr.text.tokenizer import Tokenizer, write_tokens_txt
+
+TOKENS = "tokens.txt"
+Check = Callable[[Path, Transducer, ExportConfig], float]
+CHECKS: tuple[Check, ...] = (check_encoder, check_decoder, check_joiner)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportedGraph:
+    """One part of the model, as written."""
+
+    path: Path
+    """The file."""
+    size: int
+    """Bytes."""
+    difference: float
+    """Largest difference from the library, as a share of each output's peak."""
+    quantized_path: Path | None = None
+    """The 8-bit twin, where one was asked for."""
+    quantized_size: int = 0
+    """Its bytes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportReport:
+    """What an export wrote."""
+
+    config: ExportConfig
+    encoder: ExportedGraph
+    decoder: ExportedGraph
+    joiner: ExportedGraph
+    tokens: Path
+
+    def files(self, *, quantized: bool = False) -> ClientFiles:
+        """What a client loads; with `quantized` the 8-bit encoder and joiner, and the decoder as it is.
+
+        Raises ExportError where no such twins were written.
+        """
+        encoder, joiner = self.encoder.path, self.joiner.path
+        if quantized:
+            if self.encoder.quantized_path is None or self.joiner.quantized_path is None:
+                raise ExportError("there are no 8-bit graphs here; export with export.quantize=true")
+            encoder, joiner = self.encoder.quantized_path, self.joiner.quantized_path
+        return ClientFiles(
+            mode=self.config.mode, encoder=encoder, decoder=self.decoder.path, joiner=joiner, tokens=self.tokens
+        )
+
+    @property
+    def difference(self) -> float:
+        """Largest difference of all graphs."""
+        return max(graph.difference for graph in (self.encoder, self.decoder, self.joiner))
+
+
+def export_model(
+    model: Transducer, tokenizer: Tokenizer, folder: Path, config: ExportConfig | None = None
+) -> ExportReport:
+    """Write encoder, decoder, joiner and tokens.txt into `folder`, once all of them have proved right.
+
+    Existing files of the same names are replaced; where anything fails, `folder` stays as it was.
+
+    Raises:
+        ExportError: the client cannot serve such a model, a graph disagrees with the library, or the tokenizer has
+            another vocabulary than the model.
+    """
+    config = config or ExportConfig()
+    require("onnx", "onnxscript", "onnxruntime")
+    if tokenizer.vocab_size != model.config.vocab_size:
+        raise ExportError(
+            f"the tokenizer has {tokenizer.vocab_size} symbols and the model {model.config.vocab_size}; "
+            "export a model with the tokenizer it was trained with"
+        )
+    # A copy, because a model in training, or on a GPU, must stay there.
+    model = copy.deepcopy(model).cpu().float().eval()
+    specs = graph_specs(model, config)
+    folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as temporary:
+        differences = [
+            _write_graph(spec, check, model, config, Path(temporary)) for spec, check in zip(specs, CHECKS, strict=True)
+        ]
+        write_tokens_txt(tokenizer, Path(temporary) / TOKENS)
+        _move_all(Path(temporary), folder)
+    encoder, decoder, joiner = (
+        _describe(folder, spec, difference, config) for spec, difference in zip(specs, differences, strict=True)
+    )
+    return ExportReport(config=config, encoder=encoder, decoder=decoder, joiner=joiner, tokens=folder / TOKENS)
+
+
+def _write_graph(spec: GraphSpec, check: Check, model: Transducer, config: ExportConfig, folder: Path) -> float:
+    path = folder / f"{spec.stem}.onnx"
+    graph = trace(spec, config.opset)
+    if config.mode is ExportMode.OFFLINE and "blocks" in spec.inputs:
+        accept_any_length(graph, model.config.encoder, model.config.joiner_dim)
+    save(graph, spec.metadata, path)
+    difference = check(path, model, config)
+    if config.quantize:
+        quantized = _quantized(path)
+        quantize(path, quantized, list(spec.quantized_ops))
+        Graph(quantized)  # loads, or raises
+    return difference
+
+
+def _move_all(source: Path, folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    for path in sorted(source.iterdir()):
+        os.replace(path, folder / path.name)
+
+
+def _quantized(path: Path) -> Path:
+    return path.with_name(f"{path.stem}.int8.onnx")
+
+
+def _describe(folder: Path, spec: GraphSpec, difference: float, config: ExportConfig) -> ExportedGraph:
+    path = folder / f"{spec.stem}.onnx"
+    graph = ExportedGraph(path=path, size=path.stat().st_size, difference=difference)
+    if not config.quantize:
+        return graph
+    quantized = _quantized(path)
+    return ExportedGraph(
+        path=path,
+        size=graph.size,
+        difference=difference,
+        quantized_path=quantized,
+        quantized_size=quantized.stat().st_size,
+    )
