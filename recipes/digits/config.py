@@ -16,6 +16,8 @@ class DigitsConfig:
     """Folder for everything the recipe makes."""
     source: str | None = None
     """Folder of `fsdd-<speaker>.tar` files with their `manifest.tsv`; None: download the recordings."""
+    lists: str | None = None
+    """Folder of `digit-strings-{train,dev,test}.tsv`; None: the published lists, which this package carries."""
     url: str = "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/{revision}.tar.gz"
     """Where to download from: a gzipped tar with `recordings/<digit>_<speaker>_<index>.wav` below one folder."""
     revision: str = "26eb9aa"

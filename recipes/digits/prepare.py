@@ -51,7 +51,7 @@ def manifests(cfg: DigitsConfig) -> None:
     for name in ("train", "dev", "test", "dev-raw", "test-raw"):
         split, levelled = name.removesuffix("-raw"), not name.endswith("-raw")
         build_split(
-            list_path(split),
+            list_path(split, cfg.lists),
             recordings_folder(cfg),
             audio=out / "audio" / name,
             manifest=out / f"cuts-{name}.jsonl.gz",
@@ -68,7 +68,7 @@ def features(cfg: DigitsConfig) -> None:
 
 def tokenizer(cfg: DigitsConfig) -> None:
     """Write `tokenizer.json`: the characters of the ten digit words."""
-    write_character_tokenizer(Path(cfg.out), (string.transcript for string in read_list(list_path("train"))))
+    write_character_tokenizer(Path(cfg.out), (string.transcript for string in read_list(list_path("train", cfg.lists))))
 
 
 def recordings_folder(cfg: DigitsConfig) -> Path:
@@ -76,6 +76,6 @@ def recordings_folder(cfg: DigitsConfig) -> Path:
     return Path(cfg.source) if cfg.source is not None else Path(cfg.out) / "recordings"
 
 
-def list_path(split: str) -> Path:
-    """The published list of a split: train, dev or test."""
-    return Path(__file__).with_name(f"digit-strings-{split}.tsv")
+def list_path(split: str, folder: str | None = None) -> Path:
+    """The list of a split, train, dev or test: the published one, or another folder's."""
+    return Path(folder or Path(__file__).parent) / f"digit-strings-{split}.tsv"
