@@ -82,7 +82,10 @@ def lens_of(mask: Tensor) -> Tensor | None:
 
 
 def tiny_config(folder: Path, kind: str) -> dict[str, str]:
-    with open(folder / f"tiny_{kind}_config.csv") as file:
+    path = folder / f"tiny_{kind}_config.csv"
+    if not path.exists():
+        pytest.skip(f"no reference numbers at {path}")
+    with open(path) as file:
         return {row["name"]: row["value"] for row in csv.DictReader(file)}
 
 
