@@ -19,7 +19,7 @@ class _Depthwise(torch.autograd.Function):
     """The weight's gradient is one product and sum per tap, which beats the library's own."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor, padding: int) -> Tensor:
+    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor | None, padding: int) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.padding = padding
         return _convolve(x, weight, bias, padding)
@@ -31,16 +31,17 @@ class _Depthwise(torch.autograd.Function):
         grad_x = _convolve(grad, weight.flip(2), None, kernel - 1 - ctx.padding) if ctx.needs_input_grad[0] else None
         padded = pad(x, (0, 0, ctx.padding, ctx.padding)) if ctx.padding else x
         taps = [(grad * padded[:, k : k + grad.shape[1]]).sum(dim=(0, 1)) for k in range(kernel)]
-        return grad_x, torch.stack(taps, dim=1).unsqueeze(1), grad.sum(dim=(0, 1)), None
+        grad_bias = grad.sum(dim=(0, 1)) if ctx.needs_input_grad[2] else None
+        return grad_x, torch.stack(taps, dim=1).unsqueeze(1), grad_bias, None
 
 
-def depthwise_conv(x: Tensor, weight: Tensor, bias: Tensor, *, padding: int = 0) -> Tensor:
+def depthwise_conv(x: Tensor, weight: Tensor, bias: Tensor | None, *, padding: int = 0) -> Tensor:
     """Convolve each channel with its own kernel.
 
     Args:
         x: (B, T, C).
         weight: (C, 1, K).
-        bias: (C,).
+        bias: (C,), or None.
         padding: zeros added at both ends.
     Returns:
         (B, T + 2 padding - K + 1, C).

@@ -55,8 +55,7 @@ def test_weights(golden, left_out):
                 left_out(f"{name}: the file has no y_{mask}")
                 continue
             visible = seen(case, keys=keys, pairs=pairs)
-            cache = x.new_zeros(x.shape[0], 0, module.num_heads * module.query_head_dim)
-            y, _ = module(x, one_row_more(case["pos_emb"]), cache, visible)
+            y, _ = module(x, one_row_more(case["pos_emb"]), module.init_state(x.shape[0], 0), visible)
             expected = case[f"y_{mask}"].transpose(0, 1)
             assert_weights(y, expected.transpose(0, 1), visible, f"{name} {mask}", left_out)
 
@@ -91,14 +90,14 @@ def test_self_attention(golden):
     for name, case in groups(golden("modules.npz"), r"self_attn_\d+").items():
         x, weights = batch_first(case["x"]), batch_first(case["attn_weights"])
         module = self_attention(case, weights.shape[1])
-        y, _ = module(x, weights, x.new_zeros(x.shape[0], 0, module.in_proj.out_features))
+        y, _ = module(x, weights, module.init_state(x.shape[0], 0))
         assert_close(y, batch_first(case["y"]), name)
 
 
 def test_nonlin_attention(golden):
     for name, case in groups(golden("modules.npz"), r"nonlin_attn_\d+").items():
         x, module = batch_first(case["x"]), nonlin_attention(case)
-        y, _ = module(x, case["attn_weights"][0], x.new_zeros(x.shape[0], 0, module.hidden_dim))
+        y, _ = module(x, case["attn_weights"][0], module.init_state(x.shape[0], 0))
         assert_close(y, batch_first(case["y"]), name)
 
 

@@ -15,10 +15,6 @@ def conv_module(case: Group, *, causal: bool) -> ConvModule:
     return module.eval()
 
 
-def empty_cache(x: Tensor, kernel_size: int) -> Tensor:
-    return x.new_zeros(x.shape[0], kernel_size // 2, x.shape[2])
-
-
 def whole_lens(x: Tensor) -> Tensor:
     return torch.full((x.shape[0],), x.shape[1])
 
@@ -38,7 +34,7 @@ def masked_lens(case: Group, name: str, left_out) -> Tensor | None:
 def test_noncausal(golden, left_out):
     for name, case in groups(golden("modules.npz"), r"conv_noncausal_\d+").items():
         module, x = conv_module(case, causal=False), batch_first(case["x"])
-        cache = x.new_zeros(x.shape[0], 0, x.shape[2])
+        cache = module.init_state(x.shape[0])
         y, _ = module(x, whole_lens(x), cache, None)
         assert_close(y, batch_first(case["y_nomask"]), name)
         lens = masked_lens(case, name, left_out)
@@ -48,7 +44,7 @@ def test_noncausal(golden, left_out):
 
 
 def check_causal_padding(module: ConvModule, case: Group, lens: Tensor, name: str, left_out) -> None:
-    x, cache = batch_first(case["x"]), empty_cache(batch_first(case["x"]), int(case["kernel_size"]))
+    x, cache = batch_first(case["x"]), module.init_state(case["x"].shape[1])
     y, _ = module(x, lens, cache, None)
     full = lens == x.shape[1]
     left_out(f"{name} with padding, no chunks: {int((~full).sum())} padded rows (our edges are the row's own)")
@@ -62,7 +58,7 @@ def check_causal_padding(module: ConvModule, case: Group, lens: Tensor, name: st
 def test_causal(golden, left_out):
     for name, case in groups(golden("modules.npz"), r"conv_causal_\d+").items():
         module, x = conv_module(case, causal=True), batch_first(case["x"])
-        y, _ = module(x, whole_lens(x), empty_cache(x, int(case["kernel_size"])), None)
+        y, _ = module(x, whole_lens(x), module.init_state(x.shape[0]), None)
         assert_close(y, batch_first(case["y_nomask"]), name)
         lens = masked_lens(case, name, left_out)
         if lens is not None:
@@ -93,7 +89,7 @@ def depthwise(case: Group) -> ChunkCausalDepthwiseConv:
 def test_chunk_causal_depthwise(golden):
     for name, case in groups(golden("modules.npz"), r"chunk_causal_depthwise_\d+").items():
         module, x = depthwise(case), case["x"].transpose(1, 2)
-        cache = empty_cache(x, int(case["kernel_size"]))
+        cache = module.init_state(x.shape[0])
         outputs = {None: case["y_full"]} | numbered(case, r"y_chunk(\d+)")
         for chunk, expected in outputs.items():
             chunk_size = None if chunk is None else nominal(chunk, x.shape[1])

@@ -59,7 +59,7 @@ def test_embed(golden, left_out):
     for name, case in groups(golden("modules.npz"), r"subsampling_\d+").items():
         module, x, frames = embed(case), case["x"], case["y"].shape[1]
         padded = pad(x, (0, 0, 0, 2 * frames + STEP_OVERLAP - x.shape[1]))
-        y = module(padded, case["x_lens"], module.init_cache(x.shape[0]))
+        y = module(padded, case["x_lens"], module.init_state(x.shape[0]))
         assert torch.equal(y.lens, case["y_lens"]), name
         assert y.out.shape == case["y"].shape, name
         for row, lens in enumerate(case["y_lens"].tolist()):
@@ -75,7 +75,7 @@ def test_embed_steps(golden):
     plain = groups(arrays, r"subsampling_\d+")
     for name, case in groups(arrays, r"subsampling_\d+_streaming").items():
         module = embed(plain[name.removesuffix("_streaming")])
-        cache = module.init_cache(case["x_step0"].shape[0])
+        cache = module.init_state(case["x_step0"].shape[0])
         assert list(cache.permute(0, 3, 1, 2).shape) == case["cached_left_pad_init_shape"].tolist(), name
         for step, x in numbered(case, r"x_step(\d+)").items():
             y = module(x, torch.full((x.shape[0],), x.shape[1]), cache)

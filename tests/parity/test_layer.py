@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from asr.models.zipformer import LayerState, ZipformerConfig
+from asr.models.zipformer import ZipformerConfig
 from asr.models.zipformer.layer import ZipformerLayer
 from tests.parity.published import Group, assert_close, batch_first, groups, lens_of, parameters
 from tests.parity.test_attention import one_row_more
@@ -31,22 +31,9 @@ def layer(case: Group, *, causal: bool) -> ZipformerLayer:
     return module.eval()
 
 
-def empty_state(module: ZipformerLayer, x: Tensor, case: Group) -> LayerState:
-    batch, _, dim = x.shape
-    values = module.self_attn1.in_proj.out_features
-    keys = int(case["cfg_num_heads"] * case["cfg_query_head_dim"])
-    kernel = int(case["cfg_cnn_module_kernel"])
-    widths = [(0, keys), (0, module.nonlin_attention.hidden_dim), (0, values), (0, values)]
-    widths += [(kernel // 2, dim)] * 2
-    return LayerState(*(x.new_zeros(batch, *width) for width in widths))
-
-
 def run(module: ZipformerLayer, case: Group, lens: Tensor, visible: Tensor, chunk_size: int | None) -> Tensor:
-    x = batch_first(case["x"])
-    state = empty_state(module, x, case)
-    if not isinstance(getattr(module.conv_module1.depthwise_conv, "causal_conv", None), torch.nn.Module):
-        state = state._replace(conv1=state.conv1[:, :0], conv2=state.conv2[:, :0])
-    pos_emb = one_row_more(case["pos_emb"])
+    x, pos_emb = batch_first(case["x"]), one_row_more(case["pos_emb"])
+    state = module.init_state(x.shape[0], 0)
     return module(x, lens, state, pos_emb=pos_emb, visible=visible, chunk_size=chunk_size)[0]
 
 

@@ -242,6 +242,8 @@ def check_context_counts(subject: Subject, batch: Batch, context: ChunkContext) 
 
 def check_contract(subject: Subject, context: ChunkContext, *, seed: int) -> None:
     """All clauses, on ragged rows: one fills its last chunk, others do not, one is shorter than a chunk."""
+    assert all(module.supports_step for module in subject.modules()), subject.name
+    assert sum(module.lookahead for module in subject.modules()) == subject.overlap, subject.name
     rng, generator = random.Random(seed), torch.Generator().manual_seed(seed)
     size, past = context.chunk_size, context.left_frames
     frames = [past + 3 * size + rng.randrange(1, size), 3 * size, past + 2 * size + rng.randrange(1, size), size // 2]

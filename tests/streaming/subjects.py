@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from asr.models.transducer import Transducer
+from asr.models.zipformer import Zipformer
+from asr.models.zipformer.embed import ConvEmbed
 from asr.nn.chunks import ChunkContext, visible_frames
 
 State = Any
@@ -33,8 +35,7 @@ class Subject:
     """Input frames per frame."""
     frames_per_output = 1
     overlap = 0
-    """Input frames that a step reads beyond its own."""
-    chunk_multiple = 1
+    """Input frames that a step reads beyond its own; a module's stated lookahead."""
     padding_may_be_nan = False
     sees_chunks = True
     """Whether the chunk size makes a difference."""
@@ -87,7 +88,7 @@ class Convolution(Subject):
         return [self.model.encoder.stacks[0].layers[0].conv_module1]
 
     def init_state(self, batch_size, context):
-        return self.model.encoder.init_state(batch_size, context).stacks[0][0].conv1
+        return self.modules()[0].init_state(batch_size)
 
     def step(self, x, lens, state, context):
         (conv,) = self.modules()
@@ -173,7 +174,6 @@ class Stack(_Attending):
     def __init__(self, model: Transducer, stack: int):
         super().__init__(model)
         self.stack = stack
-        self.chunk_multiple = self.module.factor
 
     @property
     def name(self):
@@ -186,8 +186,8 @@ class Stack(_Attending):
 class Embed(Subject):
     """The front end."""
 
-    input_rate = 2
-    overlap = 13
+    input_rate = ConvEmbed.stride
+    overlap = ConvEmbed.lookahead
     sees_chunks = False
     sees_left_context = False
 
@@ -199,7 +199,7 @@ class Embed(Subject):
         return [self.model.encoder.embed]
 
     def init_state(self, batch_size, context):
-        return self.model.encoder.embed.init_cache(batch_size)
+        return self.model.encoder.embed.init_state(batch_size)
 
     def num_frames(self, lens):
         return torch.div(lens - 7, 2, rounding_mode="floor").clamp(min=0)
@@ -211,8 +211,8 @@ class Embed(Subject):
 class Whole(Embed):
     """The model, from features to encoder frames."""
 
-    frames_per_output = 2
-    chunk_multiple = 8
+    overlap = Zipformer.lookahead
+    frames_per_output = Zipformer.stride // ConvEmbed.stride
     padding_may_be_nan = True
     sees_chunks = True
     sees_left_context = True

@@ -28,6 +28,8 @@ def whiten_limit(start: float, ratio: float) -> ScheduledFloat:
 class AttentionWeights(nn.Module):
     """Who listens to whom, for all of a layer's attention modules."""
 
+    stride, lookahead, supports_step = 1, 0, True
+
     def __init__(self, dim: int, *, pos_dim: int, num_heads: int, query_head_dim: int, pos_head_dim: int):
         super().__init__()
         self.num_heads, self.query_head_dim, self.pos_head_dim = num_heads, query_head_dim, pos_head_dim
@@ -38,6 +40,10 @@ class AttentionWeights(nn.Module):
         self.balance_keys = Balancer(min_positive=0.4, max_positive=0.6, min_abs=0.0, max_abs=100.0, prob=0.025)
         self.whiten_keys = Whiten(groups=num_heads, limit=whiten_limit(3.0, 2.0), grad_scale=0.025)
         self.pos_skip_rate = ScheduledFloat((0.0, 0.5), (4000.0, 0.0))
+
+    def init_state(self, batch_size: int, cache_frames: int, device: torch.device | None = None) -> Tensor:
+        """No keys yet, (B, L, H * query_head_dim)."""
+        return torch.zeros(batch_size, cache_frames, self.num_heads * self.query_head_dim, device=device)
 
     def forward(self, x: Tensor, pos_emb: Tensor, key_cache: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
         """Weights of T targets over L + T sources.
@@ -72,12 +78,18 @@ class AttentionWeights(nn.Module):
 class SelfAttention(nn.Module):
     """Values gathered by weights that were computed elsewhere."""
 
+    stride, lookahead, supports_step = 1, 0, True
+
     def __init__(self, dim: int, *, num_heads: int, value_head_dim: int):
         super().__init__()
         self.num_heads = num_heads
         self.in_proj = nn.Linear(dim, num_heads * value_head_dim)
         self.out_proj = scaled_linear(num_heads * value_head_dim, dim, scale=0.05)
         self.whiten = Whiten(groups=1, limit=whiten_limit(7.5, 3.0), grad_scale=0.01)
+
+    def init_state(self, batch_size: int, cache_frames: int, device: torch.device | None = None) -> Tensor:
+        """No values yet, (B, L, H * value_head_dim)."""
+        return torch.zeros(batch_size, cache_frames, self.in_proj.out_features, device=device)
 
     def forward(self, x: Tensor, weights: Tensor, cache: Tensor) -> tuple[Tensor, Tensor]:
         """x (B, T, C), weights (B, H, T, L + T), cache (B, L, H * value_head_dim) to (B, T, C) and the next cache."""
@@ -89,6 +101,8 @@ class SelfAttention(nn.Module):
 
 class NonlinAttention(nn.Module):
     """Gated values, gathered by the first head's weights and gated again."""
+
+    stride, lookahead, supports_step = 1, 0, True
 
     def __init__(self, dim: int, hidden_dim: int):
         super().__init__()
@@ -103,6 +117,10 @@ class NonlinAttention(nn.Module):
         )
         self.whiten_value = Whiten(groups=1, limit=whiten_limit(5.0, 2.0), grad_scale=0.01)
         self.whiten_out = Whiten(groups=1, limit=whiten_limit(5.0, 3.0), grad_scale=0.01)
+
+    def init_state(self, batch_size: int, cache_frames: int, device: torch.device | None = None) -> Tensor:
+        """No values yet, (B, L, hidden_dim)."""
+        return torch.zeros(batch_size, cache_frames, self.hidden_dim, device=device)
 
     def forward(self, x: Tensor, weights: Tensor, cache: Tensor) -> tuple[Tensor, Tensor]:
         """x (B, T, C), one head's weights (B, T, L + T), cache (B, L, hidden_dim) to (B, T, C) and the next cache."""

@@ -20,26 +20,42 @@ from asr.nn.whiten import Whiten
 from asr.tensors import zero_padding
 
 
-class DepthwiseConv(nn.Conv1d):
+class DepthwiseConv(nn.Module):
     """Sees as far ahead as back; for models that do not stream. Rows beyond their length must be zero."""
 
+    stride, supports_step = 1, False
+
     def __init__(self, dim: int, kernel_size: int):
-        super().__init__(dim, dim, kernel_size, groups=dim, padding=kernel_size // 2)
+        super().__init__()
+        self.lookahead = kernel_size // 2
+        conv = nn.Conv1d(dim, dim, kernel_size, groups=dim)
+        self.weight, self.bias = conv.weight, conv.bias
+
+    def init_state(self, batch_size: int, device: torch.device | None = None) -> Tensor:
+        """Nothing is remembered, (B, 0, C)."""
+        return torch.zeros(batch_size, 0, len(self.weight), device=device)
 
     def forward(self, x: Tensor, lens: Tensor, cache: Tensor, chunk_size: int | None) -> tuple[Tensor, Tensor]:
-        return depthwise_conv(x, self.weight, self.bias, padding=self.kernel_size[0] // 2), cache
+        return depthwise_conv(x, self.weight, self.bias, padding=self.lookahead), cache
 
 
 class ChunkCausalDepthwiseConv(nn.Module):
     """A causal convolution over everything, plus one inside each chunk whose share varies towards the chunk's edges."""
+
+    stride, lookahead, supports_step = 1, 0, True
 
     def __init__(self, dim: int, kernel_size: int):
         super().__init__()
         self.causal_conv = nn.Conv1d(dim, dim, (kernel_size + 1) // 2, groups=dim)
         self.chunkwise_conv = nn.Conv1d(dim, dim, kernel_size, groups=dim, padding=kernel_size // 2)
         self.chunkwise_conv_scale = nn.Parameter(torch.zeros(2, dim, kernel_size))
-        with torch.no_grad():
-            self.causal_conv.bias.uniform_(-0.1, 0.1)
+        assert self.causal_conv.bias is not None
+        nn.init.uniform_(self.causal_conv.bias, -0.1, 0.1)
+
+    def init_state(self, batch_size: int, device: torch.device | None = None) -> Tensor:
+        """No frames yet, (B, K // 2, C)."""
+        conv = self.causal_conv
+        return torch.zeros(batch_size, conv.kernel_size[0] - 1, conv.in_channels, device=device)
 
     def forward(self, x: Tensor, lens: Tensor, cache: Tensor, chunk_size: int | None) -> tuple[Tensor, Tensor]:
         """Convolve frames, (B, T, C) to (B, T, C).
@@ -86,6 +102,8 @@ class ChunkCausalDepthwiseConv(nn.Module):
 class ConvModule(nn.Module):
     """Gated linear, depthwise convolution, SwooshR, linear."""
 
+    stride = 1
+
     def __init__(self, dim: int, kernel_size: int, *, causal: bool):
         super().__init__()
         self.in_proj = nn.Linear(dim, 2 * dim)
@@ -104,6 +122,19 @@ class ConvModule(nn.Module):
         )
         self.whiten = Whiten(groups=1, limit=whiten_limit(7.5, 2.0), grad_scale=0.01)
         self.out_proj = scaled_linear(dim, dim, scale=0.05)
+
+    @property
+    def lookahead(self) -> int:
+        """Frames needed beyond a chunk."""
+        return self.depthwise_conv.lookahead
+
+    @property
+    def supports_step(self) -> bool:
+        return self.depthwise_conv.supports_step
+
+    def init_state(self, batch_size: int, device: torch.device | None = None) -> Tensor:
+        """No frames yet, (B, K // 2, C), or (B, 0, C) where the module cannot step."""
+        return self.depthwise_conv.init_state(batch_size, device)
 
     def forward(self, x: Tensor, lens: Tensor, cache: Tensor, chunk_size: int | None) -> tuple[Tensor, Tensor]:
         """x (B, T, C), lens (B,), cache (B, K // 2, C), chunk size in x's frames to (B, T, C) and the next cache."""

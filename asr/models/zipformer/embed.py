@@ -77,6 +77,12 @@ class ConvNeXt(nn.Module):
 class ConvEmbed(nn.Module):
     """Three convolutions, a ConvNeXt block and a projection; halves the frame rate."""
 
+    stride = 2
+    """Feature frames per output frame."""
+    lookahead = 7 + 2 * LOOKAHEAD
+    """Feature frames, 100 Hz, that a step of N frames reads beyond its 2 N: for convolutions and ConvNeXt block."""
+    supports_step = True
+
     def __init__(self, feature_dim: int, channels: list[int], output_dim: int, *, expansion: int = 3):
         super().__init__()
         first, second, third = channels
@@ -99,7 +105,7 @@ class ConvEmbed(nn.Module):
         self.out_norm = BiasNorm(output_dim)
         self.dropout = SharedDropout(ScheduledFloat((0.0, 0.3), (20000.0, 0.1)))
 
-    def init_cache(self, batch_size: int, device: torch.device | None = None) -> Tensor:
+    def init_state(self, batch_size: int, device: torch.device | None = None) -> Tensor:
         """An empty past, (B, 3, F', C')."""
         return torch.zeros(batch_size, LOOKAHEAD, self.width, self.channels, device=device)
 

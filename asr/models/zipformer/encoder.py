@@ -6,6 +6,7 @@ Source: Zipformer, arXiv 2310.11230, figure 1.
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,7 @@ from asr.models.zipformer.config import ZipformerConfig
 from asr.models.zipformer.embed import ConvEmbed
 from asr.models.zipformer.resample import Downsample, downsampled_lens
 from asr.models.zipformer.stack import ZipformerStack
-from asr.models.zipformer.state import EncoderState, LayerState
+from asr.models.zipformer.state import EncoderState
 from asr.nn.chunks import ChunkContext, visible_frames
 from asr.tensors import zero_padding
 
@@ -30,8 +31,8 @@ class Zipformer(nn.Module):
 
     stride = 4
     """Feature frames per output frame."""
-    lookahead = 13
-    """Feature frames, 100 Hz, that a step sees beyond its own: 7 for the convolutions, 2 * 3 for the ConvNeXt block."""
+    lookahead = ConvEmbed.lookahead
+    """Feature frames, 100 Hz, that a step of a model that streams sees beyond its own; all of it the front end's."""
 
     def __init__(self, config: ZipformerConfig):
         super().__init__()
@@ -39,7 +40,8 @@ class Zipformer(nn.Module):
         self.embed = ConvEmbed(
             config.feature_dim, config.embed_channels, config.encoder_dims[0], expansion=config.embed_expansion
         )
-        self.stacks = nn.ModuleList(ZipformerStack(config, i) for i in range(len(config.num_layers)))
+        stacks = [ZipformerStack(config, i) for i in range(len(config.num_layers))]
+        self.stacks: Sequence[ZipformerStack] = nn.ModuleList(stacks)  # type: ignore[assignment]
         self.downsample_output = Downsample(config.output_downsampling)
 
     @property
@@ -49,7 +51,7 @@ class Zipformer(nn.Module):
     @property
     def supports_step(self) -> bool:
         """Whether the encoder can stream."""
-        return self.config.causal
+        return all(stack.supports_step for stack in self.stacks)
 
     def init_state(self, batch_size: int, context: ChunkContext | None = None, device=None) -> EncoderState:
         """An empty past: for steps under `context`, or, where None, for whole utterances.
@@ -57,12 +59,9 @@ class Zipformer(nn.Module):
         Raises ConfigError where the encoder cannot step under such a context.
         """
         cache_frames = 0 if context is None else self._cache_frames(context)
-        stacks = tuple(
-            tuple(self._layer_state(i, batch_size, cache_frames, device) for _ in stack.layers)
-            for i, stack in enumerate(self.stacks)
-        )
+        stacks = tuple(stack.init_state(batch_size, cache_frames, device) for stack in self.stacks)
         processed = torch.zeros(batch_size, dtype=torch.int64, device=device)
-        return EncoderState(stacks, self.embed.init_cache(batch_size, device), processed)
+        return EncoderState(stacks, self.embed.init_state(batch_size, device), processed)
 
     def _cache_frames(self, context: ChunkContext) -> int:
         if not self.supports_step:
@@ -71,21 +70,6 @@ class Zipformer(nn.Module):
             raise ConfigError(f"streaming needs a chunk size and a left context, not {context}; e.g. 32 and 128")
         self.config.check_chunk_size(context.chunk_size)
         return context.left_frames
-
-    def _layer_state(self, stack: int, batch_size: int, cache_frames: int, device) -> LayerState:
-        config = self.config
-        left = cache_frames // config.downsampling_factors[stack]
-        dim, heads = config.encoder_dims[stack], config.num_heads[stack]
-        conv = config.cnn_kernels[stack] // 2 if config.causal else 0
-        shapes = (
-            (left, heads * config.query_head_dim),
-            (left, 3 * dim // 4),
-            (left, heads * config.value_head_dim),
-            (left, heads * config.value_head_dim),
-            (conv, dim),
-            (conv, dim),
-        )
-        return LayerState(*(torch.zeros(batch_size, *shape, device=device) for shape in shapes))
 
     def draw_context(self) -> ChunkContext:
         """A context for one training batch, from the configured choices; everything is visible unless causal."""

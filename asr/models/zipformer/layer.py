@@ -27,6 +27,8 @@ def _falling(start: float, middle: float, end_position: float) -> ScheduledFloat
 class ZipformerLayer(nn.Module):
     """Attention weights once; feed-forward, non-linear attention, attention and convolution, the last two twice."""
 
+    stride = 1
+
     def __init__(self, config: ZipformerConfig, stack: int):
         super().__init__()
         dim, hidden = config.encoder_dims[stack], config.feedforward_dims[stack]
@@ -69,6 +71,26 @@ class ZipformerLayer(nn.Module):
     @staticmethod
     def _branch_balancer(min_abs: ScheduledFloat, max_abs: float) -> Balancer:
         return Balancer(min_positive=0.3, max_positive=0.7, min_abs=min_abs, max_abs=max_abs, prob=0.05)
+
+    @property
+    def lookahead(self) -> int:
+        """Frames needed beyond a chunk."""
+        return self.conv_module1.lookahead + self.conv_module2.lookahead
+
+    @property
+    def supports_step(self) -> bool:
+        return self.conv_module1.supports_step and self.conv_module2.supports_step
+
+    def init_state(self, batch_size: int, cache_frames: int, device: torch.device | None = None) -> LayerState:
+        """An empty past of L = `cache_frames` frames at the stack's rate; 0 for whole utterances."""
+        return LayerState(
+            key=self.self_attn_weights.init_state(batch_size, cache_frames, device),
+            nonlin=self.nonlin_attention.init_state(batch_size, cache_frames, device),
+            value1=self.self_attn1.init_state(batch_size, cache_frames, device),
+            value2=self.self_attn2.init_state(batch_size, cache_frames, device),
+            conv1=self.conv_module1.init_state(batch_size, device),
+            conv2=self.conv_module2.init_state(batch_size, device),
+        )
 
     def forward(
         self,

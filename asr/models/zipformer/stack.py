@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 from asr.models.zipformer.bypass import Bypass
@@ -19,18 +21,37 @@ from asr.nn.schedule import ScheduledFloat
 class ZipformerStack(nn.Module):
     """Layers that run `factor` times slower than 50 Hz, bypassed as a whole where that is slower at all."""
 
+    stride = 1
+
     def __init__(self, config: ZipformerConfig, stack: int):
         super().__init__()
         self.factor = config.downsampling_factors[stack]
         prototype = ZipformerLayer(config, stack)
         # Layers of a stack start from the same weights, as published: the optimizer was tuned to that start.
-        self.layers = nn.ModuleList(copy.deepcopy(prototype) for _ in range(config.num_layers[stack]))
+        layers = [copy.deepcopy(prototype) for _ in range(config.num_layers[stack])]
+        self.layers: Sequence[ZipformerLayer] = nn.ModuleList(layers)  # type: ignore[assignment]
         for index, layer in enumerate(self.layers):
             layer.bypass.skip_rate = _layer_skip_rate(config, stack, index)
         self.positions = RelativePositions(config.pos_dim)
         if self.factor > 1:
             self.downsample = Downsample(self.factor)
             self.out_combiner = Bypass(config.encoder_dims[stack])
+
+    @property
+    def lookahead(self) -> int:
+        """Frames (50 Hz) needed beyond a chunk."""
+        return self.factor * sum(layer.lookahead for layer in self.layers)
+
+    @property
+    def supports_step(self) -> bool:
+        return all(layer.supports_step for layer in self.layers)
+
+    def init_state(
+        self, batch_size: int, cache_frames: int, device: torch.device | None = None
+    ) -> tuple[LayerState, ...]:
+        """An empty past of `cache_frames` frames at 50 Hz, one state per layer; 0 for whole utterances."""
+        frames = cache_frames // self.factor
+        return tuple(layer.init_state(batch_size, frames, device) for layer in self.layers)
 
     def forward(
         self,
