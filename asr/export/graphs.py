@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from asr.errors import ExportError
 from asr.export.specs import GraphSpec
+from asr.tensors import tree_leaves
 
 if TYPE_CHECKING:
     import onnx_ir
@@ -25,6 +27,7 @@ _TRACING_OPSET = 17
 
 def trace(spec: GraphSpec, opset: int) -> onnx_ir.Model:
     """Trace a module into a graph, and simplify it."""
+    spec.module.eval()  # the wrapper too: an exporter may put the parts back into the mode of the whole
     with torch.no_grad(), quiet():
         model = _export(spec, opset) if _has_dynamo() else _export_by_tracing(spec)
         _simplify(model)
@@ -93,10 +96,12 @@ def _export(spec: GraphSpec, opset: int) -> onnx_ir.Model:
 
 
 def _export_by_tracing(spec: GraphSpec) -> onnx_ir.Model:
-    """The exporter of older torch versions."""
+    """The exporter of older torch versions. It takes the number of frames inside a graph for a constant."""
     import onnx
     import onnx_ir
 
+    if any("K" in axes.values() for axes in spec.inputs.values()):
+        raise ExportError(f"export.mode=offline needs torch 2.6 or newer, this is {torch.__version__}; update it")
     data = io.BytesIO()
     torch.onnx.export(
         spec.module,
@@ -108,7 +113,11 @@ def _export_by_tracing(spec: GraphSpec) -> onnx_ir.Model:
         dynamic_axes={**spec.inputs, **spec.outputs},
         **_dynamo_off(),
     )
-    return onnx_ir.from_proto(onnx.load_from_string(data.getvalue()))
+    model = onnx_ir.from_proto(onnx.load_from_string(data.getvalue()))
+    # This exporter loses the sizes of some outputs.
+    for output, value, axes in zip(model.graph.outputs, tree_leaves(spec.module(*spec.args)), spec.outputs.values()):
+        output.shape = onnx_ir.Shape([axes.get(axis, size) for axis, size in enumerate(value.shape)])
+    return model
 
 
 def _dynamo_off() -> dict[str, Any]:

@@ -20,8 +20,8 @@ def position_table(offsets: Tensor, dim: int, length_factor: float = 1.0) -> Ten
     angle = torch.atan(compressed * (2.0 * math.pi / (dim * length_factor)))
     phase = angle.unsqueeze(1) * torch.arange(1, dim // 2 + 1, device=x.device)
     table = torch.stack([phase.cos(), phase.sin()], dim=2).flatten(1)
-    table[:, -1] = 1.0  # a bias takes the place of the last sine
-    return table
+    bias = torch.ones_like(table[:, :1])  # takes the place of the last sine
+    return torch.cat([table[:, :-1], bias], dim=1)
 
 
 class RelativePositions(nn.Module):
