@@ -39,7 +39,8 @@ def main(argv: Sequence[str]) -> int:
     loaded = load_model(paths[-1])
     origin = loaded.metadata.get("origin", {})
     context = context_for(loaded.model, config.chunk_size, config.left_context)
-    console, best = Console(), (float("inf"), "", {})
+    console = Console()
+    best: tuple[float, str, dict[str, Tensor]] = (float("inf"), "", {})
     for name, weights in candidates(paths):
         loaded.model.load_state_dict(weights)
         rate = error_rate_on(loaded.model, loaded.tokenizer, context, origin=origin, split=config.split)
@@ -56,9 +57,12 @@ def candidates(paths: Sequence[Path]) -> Iterator[tuple[str, dict[str, Tensor]]]
     """The newest weights, and averages from each earlier checkpoint to the newest, by name."""
     from asr.checkpoint.average import average_interval
     from asr.checkpoint.folder import step_of
-    from asr.checkpoint.format import read_checkpoint
+    from asr.checkpoint.format import read_checkpoint, read_metadata
 
     newest = paths[-1]
     yield f"step {step_of(newest)}", read_checkpoint(newest, parts=("model",)).part("model")
+    period = read_metadata(newest)["training"]["average_period"]
     for path in reversed(paths[:-1]):
+        if step_of(path) // period == step_of(newest) // period:
+            continue  # the running average did not move in between
         yield f"steps {step_of(path)} to {step_of(newest)} averaged", average_interval(path, newest)

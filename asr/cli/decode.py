@@ -56,7 +56,7 @@ def main(argv: Sequence[str]) -> int:
 def _decode_set(loaded: LoadedModel, config: DecodeConfig, name: str, cuts: CutSet, out: Path) -> Report:
     from asr.data import DataConfig, eval_loader
     from asr.decoding import build_search
-    from asr.evaluation import Unit, algorithmic_latency, measure_speed, score, summarise, write_listing
+    from asr.evaluation import algorithmic_latency, measure_speed, score, summarise, write_listing
     from asr.evaluation.recognise import context_for, recognise
 
     model = loaded.model
@@ -73,7 +73,7 @@ def _decode_set(loaded: LoadedModel, config: DecodeConfig, name: str, cuts: CutS
         stepwise=stepwise,
         step_times_s=times,
     )
-    scored = score((item.transcript for item in found), unit=Unit(config.unit))
+    scored = score((item.transcript for item in found), unit=config.unit)
     report = summarise(
         name,
         scored,

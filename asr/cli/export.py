@@ -56,7 +56,7 @@ def main(argv: Sequence[str]) -> int:
     return 0 if agreed else 1
 
 
-def _verify(loaded: LoadedModel, report: ExportReport, console: Console) -> tuple[dict[str, object], bool]:
+def _verify(loaded: LoadedModel, report: ExportReport, console: Console) -> tuple[dict[str, int], bool]:
     """Decode the first test split three ways; says what differs."""
     from asr.data import cuts_path, read_cuts
     from asr.data.loading import load_samples

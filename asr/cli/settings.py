@@ -19,7 +19,8 @@ def settings(root: str, arguments: Arguments, *, checkpoint: str | None = None) 
     if checkpoint is not None:
         overrides.insert(0, f"checkpoint={json.dumps(checkpoint)}")
     tree = compose_tree(root, overrides)
+    config = to_dataclass(tree)
     if "--cfg" in arguments.flags:
         print(OmegaConf.to_yaml(tree), end="")
         sys.exit(0)
-    return to_dataclass(tree)
+    return config

@@ -25,8 +25,8 @@ def test_sets(config: TestSetConfig, origin: dict[str, Any], *, scratch: Path) -
     """
     if (config.list is None) != (config.recordings is None):
         raise ConfigError("data.list and data.recordings go together: a list and the folder of its recordings")
-    if config.list is not None:
-        found = {Path(config.list).stem: _from_list(config, scratch)}
+    if config.list is not None and config.recordings is not None:
+        found = {Path(config.list).stem: _from_list(config.list, config.recordings, config.levelled, scratch)}
     else:
         folder = config.folder or origin.get("folder")
         splits = config.splits or origin.get("test")
@@ -37,12 +37,12 @@ def test_sets(config: TestSetConfig, origin: dict[str, Any], *, scratch: Path) -
     return {name: _of_speaker(name, cuts, config.speaker) for name, cuts in found.items()}
 
 
-def _from_list(config: TestSetConfig, scratch: Path) -> CutSet:
+def _from_list(list_tsv: str, recordings: str, levelled: bool, scratch: Path) -> CutSet:
     from asr.recipes.digits.cuts import cuts_from_list
 
-    given = (str(Path(config.list).resolve()), str(Path(config.recordings).resolve()), str(config.levelled))
+    given = (str(Path(list_tsv).resolve()), str(Path(recordings).resolve()), str(levelled))
     folder = scratch / hashlib.sha256("\n".join(given).encode()).hexdigest()[:12]
-    return cuts_from_list(config.list, config.recordings, folder, config.levelled)
+    return cuts_from_list(list_tsv, recordings, folder, levelled)
 
 
 def _of_speaker(name: str, cuts: CutSet, speaker: str | None) -> CutSet:

@@ -5,9 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from asr.cli.arguments import parse
 from asr.cli.settings import settings
+
+if TYPE_CHECKING:
+    from asr.training.journal import Journal
 
 USAGE = """usage: asr train recipe=NAME [key=value ...]
 
@@ -23,21 +27,37 @@ Trains a model. The same command goes on where a stopped run left off; Ctrl-C sa
 def main(argv: Sequence[str]) -> int:
     arguments = parse(argv, usage=USAGE)
     config = settings("train", arguments)
-    from asr.config.compose import compose_tree, save_config
+    from asr.config.compose import save_config
     from asr.training.build import build_trainer
     from asr.training.trainer import Stopped
 
     run_dir = Path(config.run_dir)
-    save_config(compose_tree("train", arguments.overrides), run_dir / "config.yaml")
+    run_dir.mkdir(parents=True, exist_ok=True)
     logging.basicConfig(
         filename=run_dir / "train.log", level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     trainer = build_trainer(config)
+    aloud = _Aloud(trainer.journal)
+    logging.getLogger("asr").addHandler(aloud)
     try:
+        trainer.resume()
+        save_config(config, run_dir / "config.yaml")  # not before: the folder may be that of another run
         trainer.run()
     except Stopped as stop:
         trainer.journal.line(str(stop))
         return 130
     finally:
+        logging.getLogger("asr").removeHandler(aloud)
         trainer.journal.close()
     return 0
+
+
+class _Aloud(logging.Handler):
+    """Lets warnings be seen above the progress bar, besides in the log file."""
+
+    def __init__(self, journal: Journal):
+        super().__init__(logging.WARNING)
+        self._journal = journal
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._journal.line(f"warning: {record.getMessage()}")

@@ -71,7 +71,6 @@ class TransducerObjective(nn.Module):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         model, config = self.model, self.config
         predicted = model.predictor(pad(tokens, (1, 0), value=model.predictor.blank_id), pad_left=True)
-        lattice = {"topology": config.topology, "delay_penalty": config.delay_penalty}
         simple = smoothed_transducer_loss(
             model.simple_am_proj(encoded.out),
             model.simple_lm_proj(predicted),
@@ -80,7 +79,8 @@ class TransducerObjective(nn.Module):
             encoded.lens,
             lm_scale=config.lm_scale,
             am_scale=config.am_scale,
-            **lattice,
+            topology=config.topology,
+            delay_penalty=config.delay_penalty,
         )
         ranges = prune_ranges(
             simple.px_grad, simple.py_grad, token_lens, encoded.lens, config.prune_range, config.topology
@@ -95,7 +95,8 @@ class TransducerObjective(nn.Module):
             ranges,
             token_lens,
             encoded.lens,
-            **lattice,
+            topology=config.topology,
+            delay_penalty=config.delay_penalty,
         )
         parts = {"simple": simple.loss.sum(), "pruned": pruned.sum()}
         return scales.simple * parts["simple"] + scales.pruned * parts["pruned"], parts
