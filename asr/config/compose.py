@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import logging
+import math
+import re
 from collections.abc import Sequence
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_module
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from asr.config.decode_config import AverageConfig, DecodeConfig, ExportRootConfig, StreamRootConfig
+from asr.config.sentences import unknown_key, why_meaningless, why_refused
 from asr.errors import ConfigError, RillError
 from asr.recipes.demo.config import DemoConfig
 from asr.recipes.digits.config import DigitsConfig
@@ -57,45 +62,71 @@ def compose_tree(root: str, overrides: Sequence[str]) -> DictConfig:
     """The same before it becomes a dataclass: for printing and snapshots."""
     register()
     GlobalHydra.instance().clear()
+    for override in overrides:
+        if override.startswith("~"):
+            raise ConfigError(f"{override} would delete what the command needs; set {override[1:]}=... instead")
     try:
         with initialize_config_module("asr.conf", version_base="1.3"):
-            return hydra_compose(root, overrides=list(overrides))
+            return _compose(root, list(overrides))
     except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(_one_sentence(error)) from error
+        raise ConfigError(why_refused(error)) from error
+
+
+def _compose(root: str, overrides: list[str]) -> DictConfig:
+    """Hydra's composition, in which settings below a null, such as augment.noise.prob=0.3, also switch it on."""
+    try:
+        return hydra_compose(root, overrides=overrides)
+    except (AssertionError, AttributeError):  # Hydra's way to say that it cannot go below a null
+        parsed = OverridesParser.create().parse_overrides(overrides)
+        nested = [item for item in parsed if "." in item.key_or_group or isinstance(item.value(), dict)]
+        tree = hydra_compose(root, overrides=[str(item.input_line) for item in parsed if item not in nested])
+    for item in nested:
+        key = item.key_or_group
+        for end in (match.start() for match in re.finditer(r"\.|$", key)):
+            _switch_on(tree, key[:end])
+        OmegaConf.update(tree, key, item.value(), merge=True)
+    return tree
+
+
+def _switch_on(tree: DictConfig, key: str) -> None:
+    """Replace a null that stands for a group of settings by the group's defaults."""
+    above, _, name = key.rpartition(".")
+    parent = OmegaConf.select(tree, above) if above else tree
+    if isinstance(parent, DictConfig) and name in parent and parent[name] is None:
+        schemas = get_args(get_type_hints(OmegaConf.get_type(parent)).get(name))
+        if schemas and is_dataclass(schemas[0]):
+            parent[name] = OmegaConf.structured(schemas[0])
 
 
 def to_dataclass(tree: DictConfig) -> Any:
     """Resolve and check."""
     try:
+        _check_leaves(tree, "")
         return OmegaConf.to_object(tree)
-    except RillError:
-        raise
+    except RillError as error:
+        raise type(error)(why_meaningless(error, tree)) from error
     except OmegaConfBaseException as error:
         cause = error.__cause__
-        if isinstance(cause, RillError):
-            raise cause from error
-        raise ConfigError(_one_sentence(error)) from error
+        raise ConfigError(
+            why_meaningless(cause, tree) if isinstance(cause, RillError) else why_refused(error)
+        ) from error
 
 
-def save_config(tree: DictConfig, path: Path) -> None:
-    """Write the resolved configuration as YAML."""
+def _check_leaves(node: DictConfig, path: str) -> None:
+    """Refuse what schemas let through: keys added with `+`, and numbers that are none."""
+    schema = OmegaConf.get_type(node)
+    for key in map(str, node):
+        full_key = f"{path}.{key}" if path else key
+        if is_dataclass(schema) and key not in {field.name for field in fields(schema)}:
+            raise ConfigError(unknown_key(full_key, OmegaConf.structured(schema)))
+        value = None if OmegaConf.is_missing(node, key) else node[key]
+        if isinstance(value, DictConfig):
+            _check_leaves(value, full_key)
+        elif isinstance(value, float) and math.isnan(value):
+            raise ConfigError(f"{full_key}={value} must be a number")
+
+
+def save_config(config: Any, path: Path) -> None:
+    """Write a checked configuration as YAML."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(OmegaConf.to_yaml(tree, resolve=True), encoding="utf-8")
-
-
-def _one_sentence(error: BaseException) -> str:
-    """What went wrong, without the parts of OmegaConf's report that only its authors can use."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    kept = [
-        line for line in lines if not line.startswith(("object_type", "reference_type", "Set the env", "To append"))
-    ]
-    key = next((line.removeprefix("full_key:").strip() for line in lines if line.startswith("full_key:")), "")
-    words = [line for line in kept if not line.startswith("full_key:")]
-    cause = error.__cause__
-    if cause is not None and words and words[0].startswith(("Could not override", "Error merging")):
-        inner = [line.strip() for line in str(cause).splitlines() if line.strip()]
-        words += inner[:1]
-        key = key or next((line.removeprefix("full_key:").strip() for line in inner if line.startswith("full_key")), "")
-    text = "; ".join(dict.fromkeys(word.rstrip(".") for word in words)) or type(error).__name__
-    hint = "see `--cfg` for every key and its value"
-    return f"{text}{f' (key {key})' if key and key not in text else ''}; {hint}"
+    path.write_text(OmegaConf.to_yaml(OmegaConf.structured(config)), encoding="utf-8")

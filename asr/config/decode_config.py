@@ -8,7 +8,10 @@ from typing import List  # noqa: UP035  (a field below is called `list`)
 from omegaconf import MISSING
 
 from asr.decoding import SearchConfig
+from asr.errors import ConfigError
+from asr.evaluation import Unit
 from asr.export.config import ExportConfig
+from asr.nn.chunks import ChunkContext
 from asr.streaming.config import StreamConfig
 
 
@@ -44,8 +47,8 @@ class DecodeConfig:
     """Frames (50 Hz) remembered before the chunk."""
     stepwise: bool = True
     """Chunk by chunk with cached state, as a live stream; false: one masked pass, with the same result."""
-    unit: str = "word"
-    """What errors are counted in: word or character."""
+    unit: Unit = Unit.WORD
+    """What errors are counted in."""
     max_duration_s: float = 60.0
     """Audio decoded side by side, seconds, padding included."""
     num_threads: int | None = None
@@ -54,6 +57,13 @@ class DecodeConfig:
     """How tokens are found."""
     data: TestSetConfig = field(default_factory=TestSetConfig)
     """What is decoded."""
+
+    def __post_init__(self) -> None:
+        ChunkContext(chunk_size=self.chunk_size, left_context=self.left_context)  # checks both
+        if not self.max_duration_s > 0:
+            raise ConfigError(f"max_duration_s={self.max_duration_s} must be above 0")
+        if self.num_threads is not None and self.num_threads < 1:
+            raise ConfigError(f"num_threads={self.num_threads} must be at least 1; null leaves torch's choice")
 
 
 @dataclass(kw_only=True)
@@ -68,6 +78,9 @@ class AverageConfig:
     """Frames (50 Hz) that become visible together, while comparing."""
     left_context: int | None = 128
     """Frames (50 Hz) visible before the chunk, while comparing."""
+
+    def __post_init__(self) -> None:
+        ChunkContext(chunk_size=self.chunk_size, left_context=self.left_context)  # checks both
 
 
 @dataclass(kw_only=True)

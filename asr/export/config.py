@@ -40,6 +40,7 @@ class ExportConfig:
             raise ConfigError(f"export.opset={self.opset} is not among those known to work, 18 to 24; use 18")
         if not self.tolerance > 0:
             raise ConfigError(f"export.tolerance={self.tolerance} must be above 0; 1e-4 is usual")
+        _ = self.context  # checks both sizes
         if self.mode is ExportMode.STREAMING and self.left_context % self.chunk_size:
             raise ConfigError(
                 f"export.left_context={self.left_context} must be a multiple of export.chunk_size={self.chunk_size}; "

@@ -48,7 +48,7 @@ def build_trainer(config: RunConfig) -> Trainer:
         position=Position(),
         tokenizer=tokenizer.to_state(),
         origin={"name": config.name, "folder": config.data.folder, "dev": config.data.dev, "test": config.data.test},
-        seed=config.training.seed,
+        seeds={"training.seed": config.training.seed, "data.seed": config.data.seed},
     )
     return Trainer(
         config=config.training,

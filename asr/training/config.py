@@ -14,7 +14,7 @@ class TrainingConfig:
     num_steps: int = 100_000
     """Optimizer steps of the whole run."""
     seed: int = 42
-    """Seed of parameters, data order and every augmentation."""
+    """Seed of the parameters and of all that the model draws while it trains; data has a seed of its own."""
     num_threads: int | None = None
     """CPU threads of the training process; null leaves torch's choice."""
     regularisation_start: float = 0.0
@@ -35,8 +35,13 @@ class TrainingConfig:
     """Steps in a row without a finite loss or gradient after which the run gives up."""
 
     def __post_init__(self) -> None:
-        for name in ("num_steps", "log_every", "checkpoint_every", "keep_checkpoints", "average_period"):
+        counts = "num_steps log_every checkpoint_every keep_checkpoints average_period max_bad_steps"
+        for name in counts.split():
             if getattr(self, name) < 1:
                 raise ConfigError(f"training.{name}={getattr(self, name)} must be at least 1")
         if self.validate_every < 0:
             raise ConfigError(f"training.validate_every={self.validate_every} must be 0 (only at the end) or more")
+        if self.regularisation_start < 0 or (self.regularisation_per_step or 0) < 0:
+            raise ConfigError("training.regularisation_start and training.regularisation_per_step must not be negative")
+        if self.num_threads is not None and self.num_threads < 1:
+            raise ConfigError(f"training.num_threads={self.num_threads} must be at least 1; null leaves torch's choice")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from types import FrameType, TracebackType
@@ -12,6 +13,7 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.requested = False
+        self._pid = os.getpid()
         self._previous: dict[int, object] = {}
 
     def __enter__(self) -> StopRequest:
@@ -25,6 +27,10 @@ class StopRequest:
             signal.signal(number, handler)  # type: ignore[arg-type]
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._pid:  # a loader's worker: a terminal's Ctrl-C reaches it too, but it is still needed
+            if number == signal.SIGTERM:
+                os._exit(1)
+            return
         if self.requested and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.requested = True

@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from asr.data.config import AugmentConfig, DataConfig
+from asr.errors import ConfigError
 from asr.losses import TransducerLossConfig
 from asr.models.transducer import TransducerConfig
+from asr.nn.chunks import ChunkContext
 from asr.optim import ScaledAdamConfig, ScheduleConfig
 from asr.training.config import TrainingConfig
 
@@ -22,6 +24,11 @@ class EvaluationConfig:
     """Left context of a causal model, 50 Hz frames; null is unlimited."""
     max_duration_s: float = 60.0
     """Audio per batch, seconds, padding included."""
+
+    def __post_init__(self) -> None:
+        ChunkContext(chunk_size=self.chunk_size, left_context=self.left_context)  # checks both
+        if not self.max_duration_s > 0:
+            raise ConfigError(f"evaluation.max_duration_s={self.max_duration_s} must be above 0")
 
 
 @dataclass(kw_only=True)
@@ -52,3 +59,9 @@ class RunConfig:
     """Length and bookkeeping of the run."""
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     """How the dev set is decoded."""
+
+    def __post_init__(self) -> None:
+        if not self.name or not self.run_dir:
+            raise ConfigError("name and run_dir must not be empty; a run needs a folder of its own")
+        if self.model.encoder.causal:
+            self.model.encoder.check_chunk_size(self.evaluation.chunk_size, "evaluation.chunk_size")

@@ -34,7 +34,8 @@ class Snapshot:
     """State of the tokenizer, as plain data."""
     origin: dict[str, Any]
     """Name of the run, its corpus' folder and splits: defaults for commands that use the model."""
-    seed: int
+    seeds: dict[str, int]
+    """Seeds by the name of their setting; a run keeps them."""
 
     def write(self, path: Path) -> None:
         """Write everything to one file, whole or not at all; raises CheckpointError."""
@@ -49,7 +50,7 @@ class Snapshot:
             "average_period": self.average.period,
             "optimizer": optimizer_scalars,
             "whiten": whiten_probabilities(self.model),
-            "seed": self.seed,
+            "seeds": self.seeds,
         }
         write_checkpoint(path, tensors, {**self.describe(), "training": training})
 
@@ -80,5 +81,6 @@ class Snapshot:
                     f"{path} was made with another {'model' if what == 'config' else what}; "
                     "resume with the settings of its run, or give this run another name"
                 )
-        if training["seed"] != self.seed:
-            raise CheckpointError(f"{path} was trained with seed {training['seed']}, not {self.seed}; keep the seed")
+        for name, seed in self.seeds.items():
+            if (before := training.get("seeds", {}).get(name, seed)) != seed:
+                raise CheckpointError(f"{path} was trained with {name}={before}, not {seed}; a run keeps its seeds")

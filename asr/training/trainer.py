@@ -75,6 +75,7 @@ class Trainer:
         self.validate = validate
         self.position = snapshot.position
         self.meter = Meter()
+        self._resumed = False
         self._cpu_mark = time.process_time()
 
     def run(self) -> None:
@@ -82,16 +83,24 @@ class Trainer:
 
         Raises Stopped after Ctrl-C, DataError where there is nothing to train on, RillError where steps keep failing.
         """
-        self._resume()
+        self.resume()
+        if self.position.step >= self.config.num_steps:
+            self.journal.line(f"the run has its {self.position.step} steps; raise training.num_steps to go on")
+            return
         self.journal.start(self.position.step)
         with StopRequest() as stop:
             while self.position.step < self.config.num_steps:
                 self._run_epoch(stop)
-        if not checkpoint_path(self.checkpoints, self.position.step).exists():
-            self._finish()
+        self._validate()
+        self._save()
 
-    def _resume(self) -> None:
-        found = newest_good(self.checkpoints)
+    def resume(self) -> None:
+        """Take over the newest good checkpoint, where there is one; only the first call does anything.
+
+        Raises CheckpointError where it is of another model, tokenizer or seed.
+        """
+        found = None if self._resumed else newest_good(self.checkpoints)
+        self._resumed = True
         if found is None:
             return
         self.snapshot.restore(found)
@@ -168,7 +177,7 @@ class Trainer:
         now = time.process_time()
         self.position.cpu_s += now - self._cpu_mark
         self.journal.advance(step, self.meter.summary(self.snapshot.optimizer))
-        if step % config.log_every == 0:
+        if step % config.log_every == 0 or step == config.num_steps:
             numbers = self.meter.drain(self.snapshot.optimizer, self.position)
             self.journal.record("train", step, numbers)
         if step < config.num_steps:
@@ -177,10 +186,6 @@ class Trainer:
             if config.validate_every and step % config.validate_every == 0:
                 self._validate()
         self._cpu_mark = time.process_time()
-
-    def _finish(self) -> None:
-        self._validate()
-        self._save()
 
     def _validate(self) -> None:
         if self.validate is None:

@@ -43,6 +43,9 @@ class TransducerConfig:
             raise ConfigError(
                 f"model.vocab_size={self.vocab_size} leaves no symbol beside the blank; take the tokenizer's"
             )
+        for name in ("context_size", "predictor_dim", "joiner_dim"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"model.{name}={getattr(self, name)} must be at least 1")
 
 
 class EncoderOutput(NamedTuple):

@@ -61,12 +61,35 @@ class ZipformerConfig:
                 raise ConfigError(
                     f"encoder.{name} has {entries} entries but encoder.num_layers has {stacks}; give one per stack"
                 )
+        self._check_ranges()
         if any(kernel % 2 == 0 for kernel in self.cnn_kernels):
             raise ConfigError(f"encoder.cnn_kernels={self.cnn_kernels} must all be odd")
         if len(self.embed_channels) != 3:
             raise ConfigError(f"encoder.embed_channels={self.embed_channels} must have three entries")
         for size in self.chunk_sizes if self.causal else []:
             self.check_chunk_size(size, "encoder.chunk_sizes")
+
+    def _check_ranges(self) -> None:
+        sizes = "num_layers embed_channels downsampling_factors encoder_dims feedforward_dims num_heads cnn_kernels"
+        sizes += " query_head_dim value_head_dim pos_head_dim pos_dim embed_expansion output_downsampling"
+        for name in sizes.split():
+            value = getattr(self, name)
+            if min(value if isinstance(value, list) else [value], default=0) < 1:
+                raise ConfigError(f"encoder.{name}={value} must be at least 1")
+        if self.pos_dim % 2:
+            raise ConfigError(f"encoder.pos_dim={self.pos_dim} must be even: sines and cosines in pairs")
+        if self.feature_dim < 9:
+            raise ConfigError(f"encoder.feature_dim={self.feature_dim} is too small for the front end; use 80")
+        for name in ("chunk_sizes", "left_contexts") if self.causal else ():
+            value = getattr(self, name)
+            if not value or min(item for item in [*value, 1] if item is not None) < 1:
+                raise ConfigError(f"encoder.{name}={value} must hold frames of at least 1, or null for all")
+        for unmasked, dim in zip(self.unmasked_dims, self.encoder_dims):
+            if not 0 <= unmasked <= dim:
+                raise ConfigError(f"encoder.unmasked_dims={self.unmasked_dims} must lie within encoder.encoder_dims")
+        for name in ("dropout_end", "feature_mask_prob"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"encoder.{name}={getattr(self, name)} must lie between 0 and 1")
 
     @property
     def chunk_multiple(self) -> int:
