@@ -23,12 +23,12 @@ from asr.export.config import ExportConfig, ExportMode
 from asr.export.export import ExportReport
 from asr.export.extras import require
 from asr.export.files import ClientFiles
-from asr.export.greedy import num_steps, ort_greedy
+from asr.export.greedy import GraphSearch, num_steps
 from asr.export.specs import step_frames
 from asr.features import Fbank
 from asr.models.transducer import Transducer
 from asr.nn.chunks import ChunkContext
-from asr.text import Tokenizer
+from asr.text.tokenizer import WORD_START, Tokenizer
 
 _SAMPLES_PER_FRAME = 160  # 10 ms at 16 kHz
 
@@ -102,11 +102,28 @@ def verify_in_client(
     config, files = report.config, report.files(quantized=quantized)
     padded = [with_tail(np.asarray(samples, dtype=np.float32), config) for samples in recordings]
     answers = run_client(files, padded)
-    rows = [
-        _compare(model, tokenizer, files, config, samples, answer)
-        for samples, answer in zip(padded, answers, strict=True)
-    ]
+    fbank, search, symbols = Fbank(), GraphSearch(files), [_shown(symbol) for symbol in tokenizer.symbols]
+    rows = []
+    for samples, answer in zip(padded, answers, strict=True):
+        features = fbank(torch.from_numpy(samples)[None], torch.tensor([len(samples)])).features[0]
+        graphs, library = search(features), _library_greedy(model, config, features)
+        row = ClientRow(
+            client=list(zip(answer.tokens, answer.frames, strict=True)),
+            graphs=[(symbols[token], frame) for token, frame in zip(graphs.tokens, graphs.frames)],
+            library=[(symbols[token], frame) for token, frame in zip(library.tokens, library.timestamps)],
+            feature_difference=_largest_difference(answer.features, features.numpy()),
+        )
+        rows.append(row)
     return ClientReport(rows=rows)
+
+
+def _shown(symbol: str) -> str:
+    """A symbol as the client shows it."""
+    return f" {symbol[1:]}" if symbol.startswith(WORD_START) else symbol
+
+
+def _largest_difference(theirs: np.ndarray | None, ours: np.ndarray) -> float:
+    return float("nan") if theirs is None else float(np.abs(theirs - ours).max(initial=0.0))
 
 
 def with_tail(samples: np.ndarray, config: ExportConfig) -> np.ndarray:
@@ -117,13 +134,13 @@ def with_tail(samples: np.ndarray, config: ExportConfig) -> np.ndarray:
 
 
 def run_client(
-    files: ClientFiles, recordings: Sequence[np.ndarray], *, together: bool = True, timeout_s: float = 600.0
+    files: ClientFiles, recordings: Sequence[np.ndarray], *, batch_size: int = 16, timeout_s: float = 600.0
 ) -> list[ClientAnswer]:
     """Decode recordings with sherpa-onnx, greedily, in a process of its own.
 
     Args:
         recordings: 16 kHz float32 samples in [-1, 1], (N,) each.
-        together: as one batch of streams; otherwise one after the other.
+        batch_size: streams decoded at the same time.
         timeout_s: longest time to wait.
     Raises:
         ExportError: it cannot serve these files (it says why), takes too long, or is not installed.
@@ -132,7 +149,7 @@ def run_client(
     with tempfile.TemporaryDirectory(prefix="rill-client-") as name:
         folder = Path(name)
         paths = {part: str(path) for part, path in asdict(files).items() if part != "mode"}
-        job = {"streaming": files.mode is ExportMode.STREAMING, "together": together, "files": paths}
+        job = {"streaming": files.mode is ExportMode.STREAMING, "batch_size": batch_size, "files": paths}
         (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
         np.savez(folder / "samples.npz", *recordings)
         _run_worker(folder, files, timeout_s)
@@ -174,32 +191,6 @@ def _read_answers(folder: Path) -> list[ClientAnswer]:
 
 
 @torch.no_grad()
-def _compare(
-    model: Transducer,
-    tokenizer: Tokenizer,
-    files: ClientFiles,
-    config: ExportConfig,
-    samples: np.ndarray,
-    answer: ClientAnswer,
-) -> ClientRow:
-    features = Fbank()(torch.from_numpy(samples)[None], torch.tensor([len(samples)])).features[0]
-    difference = float("nan")
-    if answer.features is not None:
-        difference = float(np.abs(answer.features - features.numpy()).max())
-    library = _library_greedy(model, config, features)
-
-    def shown(tokens: Sequence[int], frames: Sequence[int]) -> list[tuple[str, int]]:
-        return list(zip((tokenizer.symbols[token].replace("▁", " ") for token in tokens), frames, strict=True))
-
-    graphs = ort_greedy(files, features)
-    return ClientRow(
-        client=list(zip(answer.tokens, answer.frames, strict=True)),
-        graphs=shown(graphs.tokens, graphs.frames),
-        library=shown(library.tokens, library.timestamps),
-        feature_difference=difference,
-    )
-
-
 def _library_greedy(model: Transducer, config: ExportConfig, features: torch.Tensor) -> Hypothesis:
     """The library's answer to the steps that a client takes; features are (T, F)."""
     if config.mode is ExportMode.OFFLINE:

@@ -39,7 +39,7 @@ def _decode_streaming(job: dict[str, Any], recordings: list[np.ndarray]) -> tupl
         num_frames = (len(samples) + 80) // 160
         features.append(np.array(stream.get_frames(0, num_frames), dtype=np.float32).reshape(num_frames, -1))
         streams.append(stream)
-    for group in [streams] if job["together"] else [[stream] for stream in streams]:
+    for group in _batches(streams, job["batch_size"]):
         while ready := [stream for stream in group if recognizer.is_ready(stream)]:
             recognizer.decode_streams(ready)
     results = [recognizer.get_result_all(stream) for stream in streams]
@@ -51,9 +51,13 @@ def _decode_offline(job: dict[str, Any], recordings: list[np.ndarray]) -> tuple[
     streams = [recognizer.create_stream() for _ in recordings]
     for stream, samples in zip(streams, recordings, strict=True):
         stream.accept_waveform(SAMPLE_RATE, samples)
-    for group in [streams] if job["together"] else [[stream] for stream in streams]:
+    for group in _batches(streams, job["batch_size"]):
         recognizer.decode_streams(group)
     return [_answer(stream.result) for stream in streams], []
+
+
+def _batches(streams: list[Any], size: int) -> list[list[Any]]:
+    return [streams[start : start + size] for start in range(0, len(streams), size)]
 
 
 def _answer(result: Any) -> dict[str, Any]:

@@ -24,14 +24,22 @@ class Emissions:
     frames: list[int] = field(default_factory=list)
 
 
-def ort_greedy(files: ClientFiles, features: Tensor) -> Emissions:
-    """Decode one recording's features, (T, 80), at most one token per frame; `<unk>` counts as blank.
+class GraphSearch:
+    """Encoder, decoder and joiner of one export, loaded once."""
 
-    Streaming files are stepped, and what does not fill a step is dropped, as sherpa-onnx does.
-    """
-    encoder = Graph(files.encoder)
-    encode = _encode_steps if files.mode is ExportMode.STREAMING else _encode_whole
-    return _search(encode(encoder, features), Graph(files.decoder), Graph(files.joiner), _unknown_id(files.tokens))
+    def __init__(self, files: ClientFiles):
+        self._encode = _encode_steps if files.mode is ExportMode.STREAMING else _encode_whole
+        self._encoder, self._decoder, self._joiner = (
+            Graph(path) for path in (files.encoder, files.decoder, files.joiner)
+        )
+        self._unknown_id = _unknown_id(files.tokens)
+
+    def __call__(self, features: Tensor) -> Emissions:
+        """Decode one recording's features, (T, 80), at most one token per frame; `<unk>` counts as blank.
+
+        Streaming files are stepped, and what does not fill a step is dropped, as sherpa-onnx does.
+        """
+        return _search(self._encode(self._encoder, features), self._decoder, self._joiner, self._unknown_id)
 
 
 def num_steps(num_frames: int, step: int, stride: int) -> int:

@@ -41,7 +41,7 @@ def test_sherpa_onnx_agrees_together_and_one_by_one(offline_export, model, token
     report = verify_in_client(model, tokenizer, offline_export, recordings)
     assert report.agree and all(len(row.client) > 3 for row in report.rows)
     assert all(np.isnan(row.feature_difference) for row in report.rows)
-    alone = run_client(offline_export.files(), recordings, together=False)
+    alone = run_client(offline_export.files(), recordings, batch_size=1)
     assert [list(zip(answer.tokens, answer.frames)) for answer in alone] == [row.client for row in report.rows]
     assert all(answer.tokens for answer in run_client(offline_export.files(quantized=True), recordings))
 

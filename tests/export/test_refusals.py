@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -156,3 +160,9 @@ def test_state_axes_are_named_for_every_state():
     names = wrappers.state_names(2)
     assert len(names) == 6 * 2 + 2
     assert [specs.state_batch_axis(name) for name in names[:6]] == [{1: "N"}] * 4 + [{0: "N"}] * 2
+
+
+def test_the_clients_process_is_spared_torch():
+    pytest.importorskip("sherpa_onnx")
+    code = "import sys, asr.export.client_worker; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=Path(extras.__file__).parents[2]).returncode == 0

@@ -12,7 +12,7 @@ from asr.errors import ExportError
 from asr.export import verify_in_client
 from asr.export.check import check_decoder, check_encoder, check_joiner, check_streaming_metadata, client_state_shapes
 from asr.export.client import run_client, with_tail
-from asr.export.greedy import num_steps, ort_greedy
+from asr.export.greedy import GraphSearch, num_steps
 from asr.export.runtime import Graph
 from asr.features import Fbank
 from tests.export.conftest import VOCAB_SIZE, build_model, noises
@@ -169,7 +169,7 @@ def test_greedy_over_graphs_says_what_the_library_says(streaming_export, model):
         out = model.encode(x, torch.tensor([x.shape[1]]), context=context, state=model.init_state(1, context))
     search = GreedySearch(model, SearchConfig())
     expected = search.finish(search.advance(out.out, out.lens, search.init(1)))[0]
-    found = ort_greedy(streaming_export.files(), features)
+    found = GraphSearch(streaming_export.files())(features)
     assert len(expected.tokens) > 5
     assert (found.tokens, found.frames) == (expected.tokens, expected.timestamps)
 
@@ -187,7 +187,7 @@ def test_sherpa_onnx_agrees_together_and_one_by_one(streaming_export, model, tok
     assert all(len(row.client) > 3 for row in report.rows)
     assert max(row.feature_difference for row in report.rows) < 5e-3
     padded = [with_tail(samples, streaming_export.config) for samples in recordings]
-    alone = run_client(streaming_export.files(), padded, together=False)
+    alone = run_client(streaming_export.files(), padded, batch_size=1)
     for row, answer in zip(report.rows, alone, strict=True):
         assert list(zip(answer.tokens, answer.frames)) == row.client
 
