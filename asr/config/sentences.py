@@ -23,7 +23,7 @@ from asr.errors import RillError
 _WISHES = {
     "converted to Integer": "must be a whole number",
     "converted to Float": "must be a number",
-    "converted to Boolean": "must be true or false",
+    "not a valid bool": "must be true or false",
     "not a ListConfig": "must be a list, in square brackets",
     "is not Optional": "must not be null",
 }
@@ -71,8 +71,8 @@ def why_meaningless(error: RillError, tree: DictConfig) -> str:
     if found is None or name not in node:
         return message if path in message else f"{path}: {message}"
     above, prefix, rest = f"{path}." if path else "", found.group().removesuffix(name), message[found.end() :]
-    if prefix:  # other settings of the same dataclass
-        rest = re.sub(rf"(?<![\w.]){re.escape(prefix)}", above, rest)
+    others = "|".join(map(str, node))  # the message may name further settings of the same dataclass
+    rest = re.sub(rf"(?<![\w.]){re.escape(prefix)}({others})(?={'' if prefix else '='})", rf"{above}\1", rest)
     return f"{above}{name}{rest}"
 
 

@@ -53,8 +53,9 @@ def test_loss_falls(rows):
 def test_metrics(rows):
     train = [row for row in rows if row["kind"] == "train"]
     assert [row["step"] for row in train] == list(range(4, NUM_STEPS + 1, 4))
+    expected = {"loss", "simple", "pruned", "ctc", "lr", "utterances_per_s", "grad_norm", "epoch", "hours"}
     for row in train:
-        assert {"loss", "simple", "pruned", "ctc", "lr", "utterances_per_s", "grad_norm", "epoch", "hours"} <= row.keys()
+        assert expected <= row.keys()
         assert row["lr"] > 0 and row["utterances_per_s"] > 0 and row["grad_norm"] > 0
     hours = [row["hours"] for row in train]
     assert hours == sorted(hours) and hours[-1] > 0
