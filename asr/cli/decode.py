@@ -97,7 +97,8 @@ def _with_progress(batches: Any, name: str, total: int) -> Any:
     from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(f"decoding {name}", total=total)
         for batch in batches:
             yield batch

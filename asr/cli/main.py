@@ -83,6 +83,8 @@ def _sentence(error: Exception) -> str:
         return str(error)
     if isinstance(error, ModuleNotFoundError):
         return f"the package {error.name} is not installed; install rill-asr with the extra that needs it"
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}; check the path and its permissions"
     text = " ".join(str(error).split()) or "no message"
     return f"unexpected {type(error).__name__}: {text[:300]} (add --traceback for the whole story)"
 

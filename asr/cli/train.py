@@ -28,6 +28,7 @@ def main(argv: Sequence[str]) -> int:
     arguments = parse(argv, usage=USAGE)
     config = settings("train", arguments)
     from asr.config.compose import save_config
+    from asr.models.transducer import count_parameters
     from asr.training.build import build_trainer
     from asr.training.trainer import Stopped
 
@@ -41,6 +42,8 @@ def main(argv: Sequence[str]) -> int:
     logging.getLogger("asr").addHandler(aloud)
     try:
         trainer.resume()
+        size = f"{count_parameters(trainer.snapshot.model):,} parameters"
+        trainer.journal.line(f"{config.name}: {size}, {config.training.num_steps} steps")
         save_config(config, run_dir / "config.yaml")  # not before: the folder may be that of another run
         trainer.run()
     except Stopped as stop:

@@ -11,7 +11,7 @@ import torch
 from asr.checkpoint.average import RunningAverage
 from asr.data import DataConfig, feature_stats, train_loader, training_cuts
 from asr.errors import ConfigError
-from asr.models.transducer import Transducer, TransducerConfig, count_parameters
+from asr.models.transducer import Transducer, TransducerConfig
 from asr.optim import ScaledAdam, build_schedule, parameter_groups
 from asr.text import Tokenizer, load_tokenizer
 from asr.training.config import TrainingConfig
@@ -40,7 +40,6 @@ def build_trainer(config: RunConfig) -> Trainer:
     loader = train_loader(config.data, tokenizer, config.augment)
     run_dir = Path(config.run_dir)
     journal = Journal(run_dir, num_steps=config.training.num_steps)
-    journal.line(f"{config.name}: {count_parameters(model):,} parameters, {config.training.num_steps} steps")
     snapshot = Snapshot(
         model=model,
         optimizer=ScaledAdam(parameter_groups(model), config.optim),

@@ -1,8 +1,18 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.training.corpus import build_corpus
+
+
+@pytest.fixture(autouse=True)
+def _process_as_it_was():
+    """Training in this process sets it up for itself; other tests must not notice."""
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+    torch.set_flush_denormal(False)
 
 
 @pytest.fixture(scope="session")

@@ -1,25 +1,24 @@
-"""A tiny corpus of real digits, made by the real preparation from a few rows of the published lists."""
+"""A tiny corpus of real digits, made by the real `asr prepare` from a few rows of the published lists."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from asr.recipes.digits import prepare
-from asr.recipes.digits.config import DigitsConfig
+from asr.cli.main import main
+from asr.recipes.digits.prepare import list_path
 
 SIZES = {"train": 16, "dev": 4, "test": 3}
-STAGES = ("download", "manifests", "features", "tokenizer")
 
 
 def build_corpus(recordings: Path, folder: Path) -> Path:
-    """Prepare `folder` from `recordings` (fsdd-*.tar and manifest.tsv), as `asr prepare` would."""
+    """Prepare `folder` from `recordings` (fsdd-*.tar and manifest.tsv)."""
     lists = folder / "lists"
     lists.mkdir(parents=True)
     for split, size in SIZES.items():
-        shorten(prepare.list_path(split), lists / f"digit-strings-{split}.tsv", size)
-    config = DigitsConfig(source=str(recordings), lists=str(lists), out=str(folder), speeds=[1.0], num_workers=1)
-    for stage in STAGES:
-        getattr(prepare, stage)(config)
+        shorten(list_path(split), lists / f"digit-strings-{split}.tsv", size)
+    places = {"source": recordings, "lists": lists, "out": folder, "speeds": "[1.0]", "num_workers": 1}
+    status = main(["prepare", "recipe=digits", *(f"corpus.{key}={value}" for key, value in places.items())])
+    assert status == 0
     return folder
 
 

@@ -6,7 +6,7 @@ pruned RNN-T, arXiv 2206.13236, section 3.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, NamedTuple
 
 import torch
@@ -111,12 +111,18 @@ def model_config_from_dict(values: dict[str, Any]) -> TransducerConfig:
 
     Raises ConfigError, naming it, for a key this version does not know.
     """
-    values = dict(values)
     try:
-        encoder = ZipformerConfig(**values.pop("encoder"))
-        return TransducerConfig(encoder=encoder, **values)
+        inner = {key: value for key, value in values.items() if key != "encoder"}
+        _check_known(inner, TransducerConfig)
+        _check_known(values["encoder"], ZipformerConfig)
+        return TransducerConfig(encoder=ZipformerConfig(**values["encoder"]), **inner)
     except (KeyError, TypeError) as error:
         raise ConfigError(f"the model's configuration does not fit this version: {error}") from error
+
+
+def _check_known(values: dict[str, Any], schema: type) -> None:
+    if unknown := sorted(set(values) - {item.name for item in fields(schema)}):
+        raise ConfigError(f"the model has the setting {unknown[0]}, which this version does not know; upgrade Rill")
 
 
 def model_config_to_dict(config: TransducerConfig) -> dict[str, Any]:
