@@ -95,10 +95,10 @@ def load_report(path: Path) -> Report:
 
 def make_table(reports: Sequence[Report], *, title: str | None = None) -> Table:
     """One row per report, for a terminal: `rich.print` shows it."""
-    table = Table(title=title, box=SIMPLE_HEAD, collapse_padding=True)
+    table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     for heading in ("set", "search"):
         table.add_column(heading, no_wrap=True)
-    for heading in ("WER %" if _in_words(reports) else "CER %", "95 %", "S/D/I/all", "strings", "delay s", "RTF"):
+    for heading in ("WER %" if _in_words(reports) else "CER %", "95 %", "S/D/I/all", "str %", "delay", "RTF"):
         table.add_column(heading, justify="right", no_wrap=True)
     for report in reports:
         table.add_row(report.name, _search(report), *_figures(report))
