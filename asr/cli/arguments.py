@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from asr.errors import ConfigError
 
@@ -26,7 +28,8 @@ def parse(
 ) -> Arguments:
     """Sort a command line into its parts.
 
-    `--help` prints `usage` and ends the process. An argument `--cfg` is known everywhere: it shows the configuration.
+    `--help` prints `usage` and ends the process. Two options are known everywhere: `--cfg` shows the configuration, and
+    `--config-dir=FOLDER` adds a folder of one's own beside conf/, with `recipe/*.yaml` or `model/*.yaml` in it.
 
     Args:
         flags: options without value that the command knows, such as "--verify".
@@ -40,7 +43,9 @@ def parse(
         if argument in ("-h", "--help"):
             print(usage.strip())
             sys.exit(0)
-        if argument.startswith("-") and argument != "-":
+        if argument.startswith("--config-dir="):
+            found.overrides.append(_search_path(argument.split("=", 1)[1]))
+        elif argument.startswith("-") and argument != "-":
             if argument not in known:
                 raise ConfigError(f"unknown option {argument}; settings are given as key=value, see --help")
             found.flags.add(argument)
@@ -54,3 +59,11 @@ def parse(
     if at_most >= 0 and count > at_most:
         raise ConfigError(f"{found.positional[at_most]!r} is one argument too many; settings are given as key=value")
     return found
+
+
+def _search_path(folder: str) -> str:
+    """The override with which Hydra looks into a further folder."""
+    path = Path(folder).resolve()
+    if not path.is_dir():
+        raise ConfigError(f"--config-dir={folder} is no folder; check the path")
+    return f"hydra.searchpath=[{json.dumps(f'file://{path}')}]"

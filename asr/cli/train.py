@@ -20,6 +20,7 @@ Trains a model. The same command goes on where a stopped run left off; Ctrl-C sa
   recipe=digits                 what to train; see conf/recipe
   name=first run_dir=exp/first  where the run lives
   model=zipformer_small_streaming, training.num_steps=2000, optim.lr=0.03, ...
+  --config-dir=FOLDER           recipes of your own: FOLDER/recipe/NAME.yaml
   --cfg                         print the configuration and stop
 """
 

@@ -78,7 +78,8 @@ def _compose(root: str, overrides: list[str]) -> DictConfig:
         return hydra_compose(root, overrides=overrides)
     except (AssertionError, AttributeError):  # Hydra's way to say that it cannot go below a null
         parsed = OverridesParser.create().parse_overrides(overrides)
-        nested = [item for item in parsed if "." in item.key_or_group or isinstance(item.value(), dict)]
+        ours = [item for item in parsed if not item.key_or_group.startswith("hydra.")]
+        nested = [item for item in ours if "." in item.key_or_group or isinstance(item.value(), dict)]
         tree = hydra_compose(root, overrides=[str(item.input_line) for item in parsed if item not in nested])
     for item in nested:
         key = item.key_or_group

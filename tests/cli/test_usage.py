@@ -94,6 +94,15 @@ def test_slips(refused, arguments, advice):
     assert advice in refused(*arguments)
 
 
+def test_recipes_of_ones_own(command, refused, tmp_path):
+    (tmp_path / "recipe").mkdir()
+    (tmp_path / "recipe" / "mine.yaml").write_text("# @package _global_\nname: mine\ntraining:\n  num_steps: 7\n")
+    status, out, err = command("train", "recipe=mine", f"--config-dir={tmp_path}", "augment.noise.prob=0.1", "--cfg")
+    assert status == 0 and "name: mine" in out and "  num_steps: 7" in out, err
+    assert "choose from demo, digits, mine" in refused("train", "recipe=nope", f"--config-dir={tmp_path}")
+    assert "is no folder" in refused("train", "recipe=mine", f"--config-dir={tmp_path / 'none'}")
+
+
 def test_configuration_is_shown_and_checked(command, refused):
     status, out, _ = command("train", "recipe=digits", "training.num_steps=77", "--cfg")
     assert status == 0 and "  num_steps: 77" in out
