@@ -71,6 +71,15 @@ class DataConfig:
             )
 
 
+class MaskFill(Enum):
+    """What stands where a mask is."""
+
+    UTTERANCE = "utterance"
+    """The mean of all the utterance's features, as published."""
+    BIN = "bin"
+    """Each mel bin's own mean: a gentler blank, of which small models learn sooner."""
+
+
 @dataclass(kw_only=True)
 class MaskConfig:
     """Blanked bands and stretches (SpecAugment); each utterance by its own length. Frames are 100 Hz."""
@@ -87,6 +96,8 @@ class MaskConfig:
     """Longest stretch, frames; an utterance gets one stretch per so many frames it may lose."""
     time_mask_fraction: float = 0.15
     """Largest share of an utterance that its stretches may take together, 0 to 1."""
+    fill: MaskFill = MaskFill.UTTERANCE
+    """What blanks are filled with."""
     time_warp_prob: float = 0.0
     """Share of utterances that are warped, 0 to 1."""
     time_warp_frames: int = 20

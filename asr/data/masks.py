@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from asr.data.config import MaskConfig
+from asr.data.config import MaskConfig, MaskFill
 from asr.data.draw import Draw
 from asr.data.warp import warp_time
 
@@ -15,8 +15,8 @@ from asr.data.warp import warp_time
 def spec_augment(features: Tensor, cfg: MaskConfig, draw: Draw) -> Tensor:
     """Warp and mask (T, F) features at random (Park et al. 2019).
 
-    Number and width of masks follow from the utterance's own length and blanks are filled with its own mean; the
-    published recipes take both from the padded batch, where an utterance is masked more beside a longer one.
+    Number and width of masks follow from the utterance's own length and blanks are filled with its own mean, or each
+    bin's; the published recipes take both from the padded batch, where an utterance is masked more beside a longer one.
     """
     if draw.chance(cfg.time_warp_prob):
         features = warp_time(features, cfg.time_warp_frames, draw)
@@ -28,7 +28,8 @@ def spec_augment(features: Tensor, cfg: MaskConfig, draw: Draw) -> Tensor:
         blank[:, start:end] = True
     for start, end in _time_masks(num_frames, cfg, draw):
         blank[start:end] = True
-    return torch.where(blank.to(features.device), features.mean(), features)
+    fill = features.mean(dim=0) if cfg.fill is MaskFill.BIN else features.mean()
+    return torch.where(blank.to(features.device), fill, features)
 
 
 def spec_augment_rows(features: Tensor, feature_lens: Tensor, cfg: MaskConfig, seed: int) -> Tensor:
