@@ -19,6 +19,15 @@ def _seeded():
     torch.manual_seed(0)
 
 
+@pytest.fixture(autouse=True)
+def _process_as_it_was():
+    """Training in this process sets it up for itself; other tests must not notice."""
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+    torch.set_flush_denormal(False)
+
+
 @pytest.fixture(scope="session")
 def golden():
     """Load one file of reference numbers by name; skips, saying so, where it is absent."""
@@ -46,3 +55,11 @@ def data_dir() -> Path:
     if not DATA_DIR.exists():
         pytest.skip(f"no recordings at {DATA_DIR}; set RILL_DATA_DIR")
     return DATA_DIR
+
+
+@pytest.fixture(scope="session")
+def corpus(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A prepared corpus of a few short digit strings."""
+    from tests.training.corpus import build_corpus
+
+    return build_corpus(data_dir / "fsdd", tmp_path_factory.mktemp("digits"))

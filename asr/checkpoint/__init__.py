@@ -12,16 +12,13 @@ from asr.checkpoint.folder import (
     step_of,
 )
 from asr.checkpoint.format import Checkpoint, read_checkpoint, read_metadata, with_prefix, write_checkpoint
-from asr.checkpoint.rng import RngState, capture_rng, restore_rng
 
 __all__ = [
     "Checkpoint",
     "Found",
-    "RngState",
     "RunningAverage",
     "average_interval",
     "best_wer",
-    "capture_rng",
     "checkpoint_path",
     "interval_average",
     "keep_best",
@@ -31,7 +28,6 @@ __all__ = [
     "prune",
     "read_checkpoint",
     "read_metadata",
-    "restore_rng",
     "step_of",
     "with_prefix",
     "write_checkpoint",

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import json
-import random
 
-import numpy as np
 import pytest
 import torch
 
 from asr.checkpoint import (
     best_wer,
-    capture_rng,
     checkpoint_path,
     keep_best,
     list_checkpoints,
     newest_good,
     prune,
     read_checkpoint,
-    restore_rng,
     step_of,
     write_checkpoint,
 )
@@ -81,29 +77,3 @@ def test_best_survives_pruning(tmp_path):
     prune(tmp_path, keep_last=1)
     assert read_checkpoint(tmp_path / "best.safetensors").metadata["training"]["step"] == 2
     assert json.loads((tmp_path / "best.json").read_text()) == {"checkpoint": "step-000002.safetensors", "wer": 4.0}
-
-
-def _draws():
-    return [random.random(), random.gauss(0, 1), np.random.rand(), np.random.randn(), torch.rand(3).tolist()]
-
-
-def test_random_state_goes_through_a_file(tmp_path):
-    random.seed(3)
-    np.random.seed(4)
-    _draws()  # leaves half a pair of normal numbers waiting in both libraries
-    state = capture_rng()
-    path = tmp_path / "a.safetensors"
-    write_checkpoint(path, {f"rng/{name}": value for name, value in state.tensors.items()}, {"rng": state.scalars})
-    expected = _draws()
-    assert _draws() != expected
-    found = read_checkpoint(path)
-    restore_rng(found.part("rng"), found.metadata["rng"])
-    assert _draws() == expected
-
-
-def test_incomplete_random_state_is_refused():
-    state = capture_rng()
-    with pytest.raises(CheckpointError, match="random state"):
-        restore_rng({**state.tensors, "python": torch.zeros(3, dtype=torch.int64)}, state.scalars)
-    with pytest.raises(CheckpointError, match="random state"):
-        restore_rng({}, state.scalars)
