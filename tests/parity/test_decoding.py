@@ -92,6 +92,14 @@ def test_streaming(streaming_case, golden):
             compare_nbest(ranked, arrays, f"{streaming_case}/nbest_utt{b}")
 
 
+def test_the_hot_word_automaton_by_itself(golden):
+    """Groups of their own, outside any model; named here so that leaving them out is seen."""
+    groups = {name.split("/")[0] for name in golden("decoding.npz")}
+    left_out = sorted(group for group in groups if group.startswith("context_graph"))
+    if left_out:
+        pytest.skip(f"{', '.join(left_out)}: hot words are not built yet")
+
+
 def skip_what_comes_later(case: str) -> None:
     for start, reason in LATER.items():
         if case.split("/")[-1].startswith(start):

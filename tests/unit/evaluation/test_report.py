@@ -54,6 +54,6 @@ def test_the_table_has_a_row_for_each_report(scored):
     console = Console(width=160, record=True)
     console.print(make_table(reports, title="digits"))
     lines = console.export_text().splitlines()
-    dev, test = (next(line for line in lines if f" {name} " in line) for name in ("dev", "test"))
+    dev, test = (next(line for line in lines if line.startswith(f"{name} ")) for name in ("dev", "test"))
     assert " 25.00 " in dev and "beam" not in dev and " 50.0 " in dev
     assert "beam" in test and "0.100" in test
