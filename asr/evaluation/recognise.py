@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from asr.data import Batch, DataConfig, eval_loader, split_cuts
+import torch
+
+from asr.data import Batch
 from asr.decoding import Hypothesis, Search, SearchConfig, build_search
 from asr.decoding.run import decode_by_steps, decode_whole
-from asr.errors import ConfigError
 from asr.evaluation.wer import Transcript, score
 from asr.models.transducer import Transducer
 from asr.nn.chunks import ChunkContext
@@ -67,24 +68,28 @@ def recognise(
     return found
 
 
-def error_rate_on(
+@torch.no_grad()
+def error_rates(
     model: Transducer,
     tokenizer: Tokenizer,
+    batches: Iterable[Batch],
     context: ChunkContext,
     *,
-    origin: Mapping[str, str],
-    split: str | None = None,
-) -> float:
-    """Greedy word error rate, as a fraction, on a split of the corpus that the model comes from.
+    blank_penalties: Sequence[float] = (0.0,),
+) -> dict[float, float]:
+    """Greedy word error rates, as fractions, by blank penalty; every utterance is encoded once.
 
     Args:
-        origin: what the checkpoint says of its corpus, `folder` and `dev`.
-        split: None takes the dev split.
-    Raises ConfigError where the checkpoint does not say what the model was trained on.
+        context: what frames may see.
+        blank_penalties: nats taken from the blank's logit.
     """
-    if not origin.get("folder"):
-        raise ConfigError("the checkpoint does not say what corpus it comes from, so there is no dev set to decode")
-    data = DataConfig(folder=origin["folder"], max_duration_s=60.0, num_workers=0)
-    batches = eval_loader(split_cuts(data, split or origin["dev"]), tokenizer, data)
-    found = recognise(model, tokenizer, build_search(SearchConfig(), model), batches, context)
-    return score(item.transcript for item in found).rate
+    model.eval()
+    said: dict[float, list[Transcript]] = {penalty: [] for penalty in blank_penalties}
+    for batch in batches:
+        encoded = model.encode(batch.features, batch.feature_lens, context=context)
+        for penalty, transcripts in said.items():
+            search = build_search(SearchConfig(blank_penalty=penalty), model)
+            answers = search.finish(search.advance(encoded.out, encoded.lens, search.init(len(batch.ids))))
+            texts = (tokenizer.decode(answer.tokens) for answer in answers)
+            transcripts += map(Transcript, batch.ids, batch.texts, texts)
+    return {penalty: score(transcripts).rate for penalty, transcripts in said.items()}
