@@ -78,7 +78,7 @@ class AverageConfig:
     """Frames (50 Hz) that become visible together, while comparing."""
     left_context: int | None = 128
     """Frames (50 Hz) visible before the chunk, while comparing."""
-    blank_penalties: List[float] = field(default_factory=lambda: [0.0, 0.5, 1.0, 1.5, 2.0, 2.5])  # noqa: UP006
+    blank_penalties: List[float] = field(default_factory=lambda: [0.0, 1.0, 2.0, 3.0, 4.0])  # noqa: UP006
     """Corrections of the blank's bias to try, nats; the best one becomes part of the model. [0] leaves it alone."""
 
     def __post_init__(self) -> None:
