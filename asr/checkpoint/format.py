@@ -222,7 +222,7 @@ def _why_unreadable(path: Path, first: bytes, length: int) -> str:
     if first.startswith(b"PK") or first[:1] == b"\x80":
         return (
             f"{path} looks like a pickled PyTorch file, which could run code and is never opened; "
-            "import a published checkpoint with asr.checkpoint.icefall"
+            "bring a published checkpoint in with `asr import-icefall`"
         )
     if length < 8 or first[:1] == b"\0":
         return f"checkpoint {path} is empty or cut short ({length} bytes); use an earlier one"

@@ -25,7 +25,7 @@ class _Depthwise(torch.autograd.Function):
         return _convolve(x, weight, bias, padding)
 
     @staticmethod
-    def backward(ctx, grad: Tensor):
+    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         kernel = weight.shape[2]
         grad_x = _convolve(grad, weight.flip(2), None, kernel - 1 - ctx.padding) if ctx.needs_input_grad[0] else None

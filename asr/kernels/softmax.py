@@ -24,7 +24,7 @@ class _MaskedSoftmax(torch.autograd.Function):
         return weights
 
     @staticmethod
-    def backward(ctx, grad: Tensor):
+    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
         (weights,) = ctx.saved_tensors
         product = grad * weights
         return product.sub_(weights * product.sum(dim=-1, keepdim=True)), None

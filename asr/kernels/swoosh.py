@@ -29,7 +29,7 @@ class _Swoosh(torch.autograd.Function):
         return _evaluate(x, shift, offset)
 
     @staticmethod
-    def backward(ctx, grad: Tensor):
+    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
         (x,) = ctx.saved_tensors
         return torch.sigmoid(x - ctx.shift).sub_(_SLOPE).mul_(grad), None, None
 

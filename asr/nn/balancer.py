@@ -73,7 +73,7 @@ class _Balance(torch.autograd.Function):
         return x.view_as(x)
 
     @staticmethod
-    def backward(ctx, grad: Tensor):
+    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
         (x,) = ctx.saved_tensors
         limits, grad_scale, channel_dim = ctx.settings
         rows = x.detach().float().movedim(channel_dim, -1)

@@ -23,7 +23,7 @@ class _BiasNorm(torch.autograd.Function):
         return x * (inverse_rms * log_scale.exp())
 
     @staticmethod
-    def backward(ctx, grad: Tensor):
+    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, bias, log_scale, inverse_rms = ctx.saved_tensors
         scale = inverse_rms * log_scale.exp()
         dot = (grad * x).sum(dim=-1, keepdim=True)

@@ -15,7 +15,7 @@ class _ScaleGrad(torch.autograd.Function):
         return x.view_as(x)
 
     @staticmethod
-    def backward(ctx, grad: Tensor):
+    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
         return grad * ctx.scale, None
 
 
@@ -27,7 +27,7 @@ class _LimitParam(torch.autograd.Function):
         return x.view_as(x)
 
     @staticmethod
-    def backward(ctx, grad: Tensor):
+    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
         (x,) = ctx.saved_tensors
         low, high = ctx.limits
         # A step goes against the gradient: a positive one lowers a value that is too low already.
@@ -44,7 +44,7 @@ class _PenalizeAbs(torch.autograd.Function):
         return x.view_as(x)
 
     @staticmethod
-    def backward(ctx, grad: Tensor):
+    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
         (x,) = ctx.saved_tensors
         return grad + ctx.weight * x.sign() * (x.abs() > ctx.limit), None, None
 
