@@ -3,7 +3,7 @@
 from asr.decoding.config import SearchConfig, SearchMethod
 from asr.decoding.hypothesis import Hypothesis
 from asr.decoding.search import Search, build_search
-from asr.decoding.state import SearchState, concat, select
+from asr.decoding.state import SearchState, concat, select, settle
 
 __all__ = [
     "Hypothesis",
@@ -14,4 +14,5 @@ __all__ = [
     "build_search",
     "concat",
     "select",
+    "settle",
 ]

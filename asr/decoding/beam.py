@@ -84,9 +84,10 @@ class BeamSearch:
     def partial(self, state: BeamState) -> list[Hypothesis]:
         """The sequence each stream would answer now; it may yet change altogether."""
         log_prob = self._log_prob(state)
-        per_token = log_prob / (state.history.num_tokens + self._scorer.context_size)
+        history = state.history
+        per_token = log_prob / (history.num_settled + history.num_tokens + self._scorer.context_size)
         slot = per_token.argmax(1, keepdim=True)
-        chosen = to_hypotheses(gather_sequences(state.history, slot), log_prob.gather(1, slot))
+        chosen = to_hypotheses(gather_sequences(history, slot), log_prob.gather(1, slot))
         return [sequences[0] for sequences in chosen]
 
     def finish(self, state: BeamState) -> list[Hypothesis]:

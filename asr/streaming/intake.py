@@ -62,8 +62,7 @@ class Intake:
         return [*rest, self._fbank.finish()]
 
     def _check(self, samples: Samples) -> Tensor:
-        # `torch.tensor` copies: the caller may use the buffer again, and it may be read-only.
-        x = samples if isinstance(samples, Tensor) else torch.tensor(np.asarray(samples))
+        x = samples if isinstance(samples, Tensor) else _tensor(samples)
         if x.dim() != 1:
             raise StreamError(
                 f"samples of shape {tuple(x.shape)} are not one channel, (N,); pick a channel or mix them first"
@@ -88,7 +87,19 @@ def _resampler(in_rate: int, out_rate: int) -> Resampler:
     return Resampler(in_rate, out_rate)
 
 
+def _tensor(samples: np.ndarray | Sequence[float]) -> Tensor:
+    try:
+        # `torch.tensor` copies: the caller may use the buffer again, and it may be read-only.
+        return torch.tensor(np.asarray(samples))
+    except (TypeError, ValueError) as error:
+        raise StreamError(f"samples are no numbers ({error}); give floats in [-1, 1]") from error
+
+
 def _whole(sample_rate: int) -> int:
-    if int(sample_rate) != sample_rate:
-        raise StreamError(f"sample_rate={sample_rate} is not a whole number of Hz; round it")
-    return int(sample_rate)
+    try:
+        whole = int(sample_rate)
+    except (TypeError, ValueError, OverflowError):
+        whole = 0
+    if not whole or whole != sample_rate:
+        raise StreamError(f"sample_rate={sample_rate!r} is not a positive whole number of Hz; round it")
+    return whole

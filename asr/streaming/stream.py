@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from asr.decoding import Hypothesis, SearchState, build_search
+from asr.decoding import Hypothesis, SearchState, build_search, settle
 from asr.errors import StreamError
 from asr.features import FbankConfig
 from asr.models.transducer import Transducer
@@ -14,11 +14,14 @@ from asr.models.zipformer import EncoderState
 from asr.streaming.config import StreamConfig
 from asr.streaming.frames import Background, FrameQueue
 from asr.streaming.intake import Intake, Samples
+from asr.streaming.past import SettledTokens
 from asr.streaming.result import Result, segment_ended, to_result
 from asr.text import Tokenizer
 
 SMALLEST_STEP = 9
 """Feature frames (100 Hz) that make one encoder frame: 7 for the convolutions, and 2 to move on by."""
+SETTLE_AT = 256
+"""Tokens that a search carries along before those that are certain are put aside."""
 
 
 class StreamState(NamedTuple):
@@ -31,8 +34,8 @@ class StreamState(NamedTuple):
 class Stream:
     """Takes audio as it comes and holds what was made of it; `Recognizer.decode` does the work.
 
-    Not made for two threads at once. What it remembers does not grow with the audio, apart from the tokens of the
-    current segment and audio that nobody decodes.
+    Not made for two threads at once. What it remembers does not grow with the audio, apart from twelve bytes for each
+    token of the current segment, and audio that nobody decodes; the work of a step does not grow at all.
     """
 
     def __init__(self, model: Transducer, tokenizer: Tokenizer, config: StreamConfig):
@@ -49,6 +52,7 @@ class Stream:
         self._first_frame = 0  # of the segment, 25 Hz, from the stream's start
         encoder = model.init_state(1, config.context)
         self._state = StreamState(encoder, self.search.init(1, encoder.processed.device))
+        self._settled = SettledTokens()
 
     # What the owner of the audio calls.
 
@@ -89,7 +93,7 @@ class Stream:
     @property
     def partial(self) -> Result:
         """The segment so far; more audio may still change it."""
-        return self._result(self.search.partial(self._state.search)[0])
+        return self._result(self.search.partial(self._state.search))
 
     @property
     def final(self) -> Result:
@@ -100,13 +104,14 @@ class Stream:
         """
         if self._finished and self.ready and not self.is_endpoint:
             raise StreamError("there is audio left to decode; call Recognizer.decode until the stream is done")
-        return self._result(self.search.finish(self._state.search)[0])
+        return self._result(self.search.finish(self._state.search))
 
     @property
     def is_endpoint(self) -> bool:
         """Whether the segment is over by `config.endpoint`; look after each `decode`, then read `final` and `reset`."""
         if self.config.endpoint is None:
             return False
+        # Settled tokens do not matter here: the last one is never among them.
         hypothesis = self.search.partial(self._state.search)[0]
         return segment_ended(self.config.endpoint, hypothesis, self._segment_frames)
 
@@ -119,6 +124,7 @@ class Stream:
         """Start a new segment here. Times still count from the stream's start, and the model still hears the past."""
         self._first_frame += self._segment_frames
         self._state = self._state._replace(search=self.search.init(1, self._state.search.frames.device))
+        self._settled = SettledTokens()
 
     # What the recogniser calls.
 
@@ -134,6 +140,10 @@ class Stream:
     def advance(self, state: StreamState) -> None:
         """Go on by one chunk, to what the model made of it."""
         self._frames.drop(self.step_frames - self.model.encoder.lookahead)
+        if state.search.history.tokens.shape[-1] > SETTLE_AT:
+            search, settled = settle(state.search)
+            self._settled.append(settled[0])
+            state = state._replace(search=search)
         self._state = state
 
     @property
@@ -150,5 +160,5 @@ class Stream:
         if self.config.tail_s:
             self._background.accept(frames)
 
-    def _result(self, hypothesis: Hypothesis) -> Result:
-        return to_result(hypothesis, self._tokenizer, first_frame=self._first_frame)
+    def _result(self, found: list[Hypothesis]) -> Result:
+        return to_result(self._settled.before(found[0]), self._tokenizer, first_frame=self._first_frame)

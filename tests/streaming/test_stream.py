@@ -36,6 +36,8 @@ REFUSED = {
     "scalar": (torch.tensor(0.5), 16000, "not one channel"),
     "integers": (np.zeros(100, dtype=np.int16), 16000, "divide 16-bit integers by 32768"),
     "unscaled": (np.full(100, 12000.0), 16000, "divide 16-bit integers by 32768"),
+    "text": (np.array(["one"]), 16000, "no numbers"),
+    "bytes": (b"\0\0", 16000, "not one channel|no numbers"),
     "rate changes": (torch.zeros(100), 8000, "began at 16000 Hz and cannot go on at 8000 Hz"),
 }
 
@@ -54,7 +56,7 @@ def test_a_refused_piece_leaves_the_stream_as_it_was(recognizer, clips, case):
     assert stream.final == recognizer.transcribe(clips[1], 16000, config())
 
 
-@pytest.mark.parametrize("rate", [0, -16000, 16000.5])
+@pytest.mark.parametrize("rate", [0, -16000, 16000.5, float("nan"), None, "16 kHz"])
 def test_impossible_rates_do_not_become_the_streams(recognizer, clips, rate):
     stream = recognizer.stream(config())
     with pytest.raises(RillError, match="positive|whole number"):

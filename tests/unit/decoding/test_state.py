@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from asr.decoding.hypothesis import Hypothesis
-from asr.decoding.state import History, append, concat, empty_history, gather_sequences, select, to_hypotheses
+from asr.decoding.state import History, append, concat, empty_history, gather_sequences, select, settle, to_hypotheses
 
 
 class State(NamedTuple):
@@ -62,6 +62,21 @@ def test_capacity_does_not_outlive_the_stream_that_needed_it():
     state = State(record(empty_history(2, 1, "cpu"), [[[1] * 50], [[2] + [0] * 49]]), torch.tensor([50, 50]))
     assert select(state, torch.tensor([1])).history.tokens.shape == (1, 1, 1)
     assert select(state, torch.tensor([], dtype=torch.int64)).history.tokens.shape == (0, 1, 0)
+
+
+def test_what_all_sequences_agree_on_is_settled():
+    """All but the last common token, and nothing that one of them says at another time."""
+    tokens = [[[1, 2, 3, 0, 5], [1, 2, 3, 4, 0]], [[1, 0, 2, 3, 0], [1, 2, 0, 3, 0]], [[0] * 5, [9, 0, 0, 0, 0]]]
+    state = State(record(empty_history(3, 2, "cpu"), tokens), torch.tensor([5, 5, 5]))
+    left, settled = settle(state)
+    assert [(one.tokens, one.timestamps) for one in settled] == [([1, 2], [0, 1]), ([], []), ([], [])]
+    assert left.history.num_settled.tolist() == [[2, 2], [0, 0], [0, 0]]
+    before, after = (to_hypotheses(history, torch.zeros(3, 2)) for history in (state.history, left.history))
+    for b, i in [(b, i) for b in range(3) for i in range(2)]:
+        assert settled[b].tokens + after[b][i].tokens == before[b][i].tokens
+        assert settled[b].timestamps + after[b][i].timestamps == before[b][i].timestamps
+    again, nothing = settle(left)
+    assert not any(one.tokens for one in nothing) and torch.equal(again.history.tokens, left.history.tokens)
 
 
 def test_times_are_encoder_frames_of_40_ms():
