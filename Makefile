@@ -1,6 +1,7 @@
 # make demo    train, score, export and stream a recogniser from nothing
 # make test    everything but the long tests
 # make slow    the long tests
+# make bench   measure speed and memory against yardsticks (docs/performance.md); for a quiet machine
 # make check   format, lint, types and the fastest tests
 # All of them set up .venv first. PYTHON names the interpreter to build it from.
 
@@ -11,7 +12,7 @@ READY := .venv/.ready
 TEST := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n 2 --dist loadfile
 DEMO := exp/demo
 
-.PHONY: setup demo test slow check format wheel snapshots clean
+.PHONY: setup demo test slow bench check format wheel snapshots clean
 
 setup: $(READY)
 
@@ -30,6 +31,9 @@ test: $(READY)
 
 slow: $(READY)
 	@$(TEST) -m slow
+
+bench: $(READY)
+	@OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/asr bench all
 
 check: $(READY)
 	@$(BIN)/ruff format --check -q .

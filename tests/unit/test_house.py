@@ -24,6 +24,7 @@ ORDER = [
     ["checkpoint", "evaluation"],
     ["streaming", "training"],
     ["export"],
+    ["bench"],
     ["config"],
     ["cli"],
 ]
