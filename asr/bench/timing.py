@@ -51,7 +51,7 @@ def interleave(sides: Mapping[str, Callable[[], object]], *, rounds: int = 9, wa
 
 
 def timed(run: Callable[[], object]) -> float:
-    """Seconds that one call keeps the processor busy: with one thread the time it takes, less what others take of it."""
+    """Seconds that one call keeps the processor busy: on one thread, the time it takes less what others take."""
     start = time.process_time()
     run()
     return time.process_time() - start
