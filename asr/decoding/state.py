@@ -34,7 +34,7 @@ class SearchState(Protocol):
     def frames(self) -> Tensor:
         """(B,) int64: encoder frames (25 Hz) each stream has consumed."""
 
-    def _replace(self, *, history: History) -> Any: ...
+    def _replace(self, *, history: History = ..., frames: Tensor = ...) -> Any: ...
 
 
 S = TypeVar("S", bound=SearchState)

@@ -31,8 +31,29 @@ class EndpointConfig:
 
 
 @dataclass(kw_only=True)
+class GateConfig:
+    """When a chunk is left out because nobody speaks in it. Left out, it still counts as silence and as time."""
+
+    margin_db: float = 8.0
+    """Decibels above the lowest power lately heard, in any of four bands, from which somebody may be speaking; above 0.
+    Less is safer and leaves out less."""
+    hang_over_s: float = 1.0
+    """Seconds after that in which chunks are decoded all the same, for the model to say its last word; 0 or more."""
+    pre_roll_s: float = 0.3
+    """Seconds before it in which chunks are decoded as well, for onsets fainter than the margin; 0 or more."""
+    memory_s: float = 10.0
+    """Seconds after which a background that has become louder is taken for one; above 0."""
+
+    def __post_init__(self) -> None:
+        for name, above in (("margin_db", True), ("memory_s", True), ("hang_over_s", False), ("pre_roll_s", False)):
+            value = getattr(self, name)
+            if not (value > 0 if above else value >= 0):
+                raise ConfigError(f"streaming.gate.{name}={value} must be {'above 0' if above else '0 or more'}")
+
+
+@dataclass(kw_only=True)
 class StreamConfig:
-    """How a stream is decoded. Streams with equal settings, apart from endpoint and tail, share their computation."""
+    """How a stream is decoded. Streams share computation if they differ in endpoint, gate and tail alone."""
 
     chunk_size: int = 32
     """Frames (50 Hz) decoded at a time; a multiple of the encoder's largest downsampling factor."""
@@ -42,6 +63,8 @@ class StreamConfig:
     """How tokens are found."""
     endpoint: EndpointConfig | None = None
     """When to cut the stream into segments; null: never."""
+    gate: GateConfig | None = None
+    """How to leave out chunks in which nobody speaks; null: decode them all."""
     tail_s: float = 0.0
     """Seconds of the recording's own background put after its end, 0 or more. Needed only by models that were trained
     to speak late: the last frames are decoded either way."""

@@ -58,7 +58,8 @@ class Recognizer:
     def decode(self, streams: Iterable[Stream]) -> int:
         """Advance every stream that is ready by one chunk, those with equal settings together.
 
-        A stream's answer does not depend on the others, up to the rounding of floats.
+        A stream's answer does not depend on the others, up to the rounding of floats. A chunk that a stream's gate
+        leaves out costs nothing, and counts.
 
         Returns:
             how many streams advanced: 0 when all must wait for more audio.
@@ -69,7 +70,8 @@ class Recognizer:
         if any(stream.model is not self.model for stream in streams):
             raise StreamError("a stream was opened by another recogniser; decode it there")
         ready = [stream for stream in streams if stream.ready]
-        for group in alike(ready):
+        spoken = [stream for stream in ready if not stream.skip_silence()]
+        for group in alike(spoken):
             step(self.model, group)
         return len(ready)
 

@@ -13,6 +13,7 @@ from asr.models.transducer import Transducer
 from asr.models.zipformer import EncoderState
 from asr.streaming.config import StreamConfig
 from asr.streaming.frames import Background, FrameQueue
+from asr.streaming.gate import VoiceGate
 from asr.streaming.intake import Intake, Samples
 from asr.streaming.past import SettledTokens
 from asr.streaming.result import Result, segment_ended, to_result
@@ -48,6 +49,8 @@ class Stream:
         self._intake = Intake(FbankConfig(num_bins=feature_dim))
         self._frames = FrameQueue(feature_dim)
         self._background = Background(feature_dim)
+        self._gate = VoiceGate(config.gate) if config.gate else None
+        self._open = FrameQueue(1)  # beside the frames, where there is a gate: 1 where it is open
         self._finished = False
         self._first_frame = 0  # of the segment, 25 Hz, from the stream's start
         encoder = model.init_state(1, config.context)
@@ -78,12 +81,14 @@ class Stream:
         self._finished = True
         for frames in self._intake.finish():
             self._take(frames)
-        self._frames.push(self._background.tail(round(100 * self.config.tail_s)))
+        self._push(self._background.tail(round(100 * self.config.tail_s)))
 
     @property
     def ready(self) -> bool:
         """Whether there is enough to decode the next chunk."""
-        return len(self._frames) >= (SMALLEST_STEP if self._finished else self.step_frames)
+        if self._finished:
+            return len(self._frames) >= SMALLEST_STEP
+        return len(self._frames) >= (max(self.step_frames, self._gate_frames) if self._silent else self.step_frames)
 
     @property
     def done(self) -> bool:
@@ -133,13 +138,24 @@ class Stream:
         """What the model remembers."""
         return self._state
 
+    def skip_silence(self) -> bool:
+        """Where nobody speaks in the next chunk, go on by it without the model: time passes, and silence."""
+        if not self._silent:
+            return False
+        hop = self.step_frames - self.model.encoder.lookahead
+        num_frames = min(hop, len(self._frames)) // self.model.encoder.stride
+        self._drop(hop)
+        search = self._state.search
+        self._state = self._state._replace(search=search._replace(frames=search.frames + num_frames))
+        return True
+
     def next_step(self) -> Tensor:
         """The frames of the next chunk and its lookahead, (T, F) at 100 Hz; fewer at the end of the audio."""
         return self._frames.front(self.step_frames)
 
     def advance(self, state: StreamState) -> None:
         """Go on by one chunk, to what the model made of it."""
-        self._frames.drop(self.step_frames - self.model.encoder.lookahead)
+        self._drop(self.step_frames - self.model.encoder.lookahead)
         if state.search.history.tokens.shape[-1] > SETTLE_AT:
             search, settled = settle(state.search)
             self._settled.append(settled[0])
@@ -155,10 +171,30 @@ class Stream:
     def _segment_frames(self) -> int:
         return int(self._state.search.frames[0])
 
+    @property
+    def _silent(self) -> bool:
+        """Whether, as far as was heard, nobody speaks in the next chunk nor soon after it."""
+        return self._gate is not None and not self._open.front(self._gate_frames).any()
+
+    @property
+    def _gate_frames(self) -> int:
+        """Feature frames (100 Hz) that must be closed for the next chunk to be left out."""
+        pre_roll_s = self.config.gate.pre_roll_s if self.config.gate else 0.0
+        return self.step_frames - self.model.encoder.lookahead + round(100 * pre_roll_s)
+
     def _take(self, frames: Tensor) -> None:
-        self._frames.push(frames)
+        self._push(frames)
         if self.config.tail_s:
             self._background.accept(frames)
+
+    def _push(self, frames: Tensor) -> None:
+        self._frames.push(frames)
+        if self._gate:
+            self._open.push(self._gate.accept(frames).float().unsqueeze(1))
+
+    def _drop(self, count: int) -> None:
+        self._frames.drop(count)
+        self._open.drop(count)
 
     def _result(self, found: list[Hypothesis]) -> Result:
         return to_result(self._settled.before(found[0]), self._tokenizer, first_frame=self._first_frame)
