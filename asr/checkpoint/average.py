@@ -31,6 +31,10 @@ class RunningAverage:
             if value.is_floating_point()
         }
 
+    def is_due(self, step: int) -> bool:
+        """Whether a period ends after `step` steps."""
+        return step >= 1 and step % self.period == 0
+
     @torch.no_grad()
     def update(self, state: Mapping[str, Tensor], step: int) -> bool:
         """Take in the model after `step` steps (counted from 1), if a period ends there; its share is period / step.
@@ -38,7 +42,7 @@ class RunningAverage:
         Returns:
             Whether the average moved.
         """
-        if step < 1 or step % self.period:
+        if not self.is_due(step):
             return False
         share = self.period / step
         for name, mean in self.tensors.items():

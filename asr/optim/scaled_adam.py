@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from asr.errors import CheckpointError, ConfigError
+from asr.kernels.scaled_adam import Factors, update
 from asr.optim.clipping import ClipReport, MedianClipping
 from asr.optim.config import ScaledAdamConfig
 from asr.optim.sizes import Measured, measure, step_sizes, update_sizes, weighted_norms
@@ -126,32 +127,29 @@ class ScaledAdam(torch.optim.Optimizer):
             group["nonfinite_steps"] += 1
             group["clipping"].mark_dropped()
         size_steps = update_sizes(group, found, factor)
-        self._update_params(group, found.with_grad if finite else [], factor, size_steps)
+        self._update_params(group, finite, factor, size_steps)
         group["step"] += 1
 
-    def _update_params(
-        self, group: dict[str, Any], with_grad: list[int], factor: float, size_steps: Tensor | None
-    ) -> None:
+    def _update_params(self, group: dict[str, Any], finite: bool, factor: float, size_steps: Tensor | None) -> None:
         """Let the averages take in the gradients, then move; `size_steps` (N,) is each tensor's relative growth."""
         params = group["params"]
-        squares = [self.state[param]["exp_avg_sq"] for param in params]
-        deltas = [self.state[param]["delta"] for param in params]
-        torch._foreach_mul_(squares, group["beta2"])
-        torch._foreach_mul_(deltas, group["beta1"])
-        if with_grad:
-            grads = [params[i].grad for i in with_grad]
-            chosen = [squares[i] for i in with_grad]
-            torch._foreach_addcmul_(chosen, grads, grads, value=(1 - group["beta2"]) * factor**2)
-            # -lr·g/(√(v/κ) + ε) as -lr·√κ·g/(√v + √κ·ε): one pass less over everything
-            correction = _bias_root(group)
-            rates = (-(1 - group["beta1"]) * group["lr"] * factor * correction * step_sizes(group)).tolist()
-            roots = list(torch._foreach_sqrt(chosen))
-            torch._foreach_add_(roots, correction * group["eps"])
-            torch._foreach_addcdiv_([deltas[i] for i in with_grad], grads, roots, [rates[i] for i in with_grad])
-        if size_steps is not None:
-            growth = torch._foreach_mul(params, ((1 - group["beta1"]) * size_steps).tolist())
-            torch._foreach_add_(deltas, growth)
-        torch._foreach_add_(params, deltas)
+        # -lr·g/(√(v/κ) + ε) as -lr·√κ·g/(√v + √κ·ε): one pass less over everything
+        correction = _bias_root(group)
+        rates = -(1 - group["beta1"]) * group["lr"] * factor * correction * step_sizes(group)
+        growth = None if size_steps is None else ((1 - group["beta1"]) * size_steps).tolist()
+        update(
+            params,
+            [param.grad if finite else None for param in params],
+            *([self.state[param][key] for param in params] for key in MOMENTS),
+            rates.tolist(),
+            growth,
+            Factors(
+                beta1=group["beta1"],
+                beta2=group["beta2"],
+                gain=(1 - group["beta2"]) * factor**2,
+                eps=correction * group["eps"],
+            ),
+        )
         _clamp([params[i] for i in group["is_scalar"].nonzero().flatten().tolist()], group["scalar_max"])
 
     # -- saving and restoring

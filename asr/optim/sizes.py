@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from asr.optim.reductions import dots, norms
+from asr.kernels.scaled_adam import sums
 
 MAX_GRAD_NORM = 1e18  # the square of anything larger nears the end of float32
 MAX_SIZE_STEP = 0.1  # no tensor grows or shrinks by more than this share in one size step
@@ -20,7 +20,6 @@ MAX_SIZE_STEP = 0.1  # no tensor grows or shrinks by more than this share in one
 class Measured(NamedTuple):
     """What one pass over a group's gradients found, float64 on the host, one entry per parameter (0: no gradient)."""
 
-    with_grad: list[int]
     grad_norms: Tensor
     dots: Tensor
     param_rms: Tensor | None
@@ -32,22 +31,13 @@ class Measured(NamedTuple):
 
 
 def measure(group: dict[str, Any]) -> Measured:
-    """Reduce gradients (and sizes, when they are due) to one small vector, and bring it to the host in one copy."""
+    """Reduce gradients (and sizes, when they are due) to a small vector each."""
     params = group["params"]
-    with_grad = [i for i, param in enumerate(params) if param.grad is not None]
-    moved = [params[i] for i in with_grad]
-    grads = [param.grad for param in moved]
-    pieces = [norms(grads), dots(moved, grads)]
-    if group["step"] == 0 or is_size_step(group):
-        pieces.append(norms(params))
-    found_pieces = [piece for piece in pieces if piece is not None]
-    host = torch.cat(found_pieces).to("cpu", torch.float64) if found_pieces else torch.zeros(0, dtype=torch.float64)
-    count = len(with_grad)
-    found = torch.zeros(2, len(params), dtype=torch.float64)
-    found[:, with_grad] = host[: 2 * count].view(2, count)
-    sizes = host[2 * count :]
+    found = sums(params, [param.grad for param in params], sizes=group["step"] == 0 or is_size_step(group))
     numel = torch.tensor([param.numel() for param in params], dtype=torch.float64)
-    return Measured(with_grad, found[0], found[1], sizes / numel.sqrt() if len(sizes) else None)
+    return Measured(
+        found.grad_norms, found.dots, None if found.param_norms is None else found.param_norms / numel.sqrt()
+    )
 
 
 def is_size_step(group: dict[str, Any]) -> bool:

@@ -130,7 +130,8 @@ class Trainer:
         position.consumed += 1
         seed_everything(self.config.seed, 0, position.step)
         self._move_clock(position.step)
-        self.objective.train()
+        if not self.snapshot.model.training:  # a validation has been; walking all modules takes milliseconds
+            self.objective.train()
         loss = self.objective(batch.features, batch.feature_lens, batch.tokens, batch.token_lens, step=position.step)
         if bool(torch.isfinite(loss.total)):
             self._descend(loss)
@@ -138,7 +139,8 @@ class Trainer:
             self._skip(batch)
         position.utterances += len(batch.ids)
         position.audio_s += float(batch.feature_lens.sum()) / 100.0
-        self.snapshot.average.update(self.snapshot.model.state_dict(), position.step)
+        if self.snapshot.average.is_due(position.step):
+            self.snapshot.average.update(self.snapshot.model.state_dict(), position.step)
         self.meter.add(loss, batch)
 
     def _descend(self, loss: Loss) -> None:

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from asr.errors import CheckpointError, ConfigError, RillError
+from asr.kernels.scaled_adam import dots, dots_by_norms
 from asr.optim import ScaledAdam, ScaledAdamConfig
 from asr.optim.clipping import MedianClipping
-from asr.optim.reductions import dots, dots_by_norms
 
 SHAPES = {"w1": (4, 3), "w2": (4, 3), "v": (5,), "s": (), "one": (1,)}
 
