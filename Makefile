@@ -2,6 +2,7 @@
 # make test    everything but the long tests
 # make slow    the long tests
 # make bench   measure speed and memory against yardsticks (docs/performance.md); for a quiet machine
+# make test-k2 the core and all that uses k2, with k2 1.23.4, torch 1.13.1 and Python 3.10, where there is one
 # make check   format, lint, types and the fastest tests
 # All of them set up .venv first. PYTHON names the interpreter to build it from.
 
@@ -11,8 +12,13 @@ READY := .venv/.ready
 # One thread per test process, two processes; threads that wait must not spin.
 TEST := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n 2 --dist loadfile
 DEMO := exp/demo
+BIN_K2 := .venv-k2/bin
+READY_K2 := .venv-k2/.ready
+# The core's tests need neither lhotse nor torchaudio nor hydra, and neither does the core.
+CORE_TESTS := tests/k2 tests/parity tests/property/test_losses.py tests/property/test_decoding.py tests/unit/test_tensors.py \
+	$(addprefix tests/unit/,kernels nn models losses optim decoding checkpoint)
 
-.PHONY: setup demo test slow bench check format wheel snapshots clean
+.PHONY: setup demo test slow bench test-k2 check format wheel snapshots clean
 
 setup: $(READY)
 
@@ -34,6 +40,19 @@ slow: $(READY)
 
 bench: $(READY)
 	@OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/asr bench all
+
+test-k2:
+	@PYTHON_K2=$$(.ci/python310) || { \
+		echo "test-k2 skipped: no Python 3.10 on the PATH, nor among the installations of pyenv and uv"; exit 0; }; \
+	export PYTHON_K2; $(MAKE) --no-print-directory $(READY_K2) && \
+		RILL_NEEDS_K2=1 OMP_NUM_THREADS=1 $(BIN_K2)/python -m pytest $(CORE_TESTS)
+
+$(READY_K2): constraints-k2.txt
+	@echo "setting up .venv-k2 (a few minutes the first time; log: .venv-k2/install.log)"
+	@test -x $(BIN_K2)/python || $${PYTHON_K2:-$$(.ci/python310)} -m venv .venv-k2
+	@$(BIN_K2)/python -m pip install --disable-pip-version-check -c constraints-k2.txt torch k2 kaldilm numpy safetensors \
+		sentencepiece pytest pytest-timeout hypothesis > .venv-k2/install.log 2>&1 || { tail -20 .venv-k2/install.log; exit 1; }
+	@touch $@
 
 check: $(READY)
 	@$(BIN)/ruff format --check -q .

@@ -67,7 +67,7 @@ def _decode_set(loaded: LoadedModel, config: DecodeConfig, name: str, cuts: CutS
     found = recognise(
         model,
         loaded.tokenizer,
-        build_search(config.search, model),
+        build_search(config.search, model, loaded.tokenizer),
         _with_progress(batches, name, len(cuts)),
         context,
         stepwise=stepwise,

@@ -7,10 +7,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from asr.decoding.backtrace import Extension, remember
 from asr.decoding.config import SearchConfig
+from asr.decoding.hotwords import ROOT, HotwordGraph
 from asr.decoding.hypothesis import Hypothesis
 from asr.decoding.scorer import TransducerModel, TransducerScorer
-from asr.decoding.state import History, append, empty_history, gather_sequences, to_hypotheses
+from asr.decoding.state import History, empty_history, gather_sequences, to_hypotheses
 
 NEVER = float("-inf")
 
@@ -22,6 +24,7 @@ class Beam(NamedTuple):
     key: Tensor  # (B, N) int64, hash of the tokens: equal for equal sequences
     context: Tensor  # (B, N, context_size) int64
     prediction: Tensor  # (B, N, J), the predictor's answer to `context`, projected
+    hotword: Tensor  # (B, N) int64, how far into which hot word; states of a `HotwordGraph`
 
 
 class BeamState(NamedTuple):
@@ -33,28 +36,22 @@ class BeamState(NamedTuple):
     beam: Beam
 
 
-class Extension(NamedTuple):
-    """Where the sequences after one frame came from."""
-
-    parent: Tensor  # (B, N) int64, slot before the frame
-    symbol: Tensor  # (B, N) int64, blank where the parent was kept as it was
-    log_prob: Tensor  # (B, N) float32, of the symbol
-
-
 class BeamSearch:
     """At each frame extend every sequence by every symbol, keep the N best, and add up those that say the same.
 
     Of equal sequences the better one's emission times survive. The answer is the sequence with the best
     log-probability per token, counting the start context as tokens. Equally good extensions rank by slot, then by
-    symbol, so results do not depend on the device.
+    symbol, so results do not depend on the device. Hot words pay after the N best are chosen, and take back what they
+    paid for a beginning where the answer stops there.
 
     Source: Kang et al. 2022, "Fast and parallel decoding for transducer", for one symbol per frame; merging adds
     probabilities as in Graves 2012, "Sequence transduction with recurrent neural networks".
     """
 
-    def __init__(self, model: TransducerModel, cfg: SearchConfig):
+    def __init__(self, model: TransducerModel, cfg: SearchConfig, hotwords: HotwordGraph | None = None):
         self._scorer = TransducerScorer(model, cfg)
         self._size = cfg.beam
+        self._hotwords = hotwords
 
     @torch.no_grad()
     def init(self, batch_size: int, device: torch.device | str = "cpu") -> BeamState:
@@ -67,7 +64,8 @@ class BeamSearch:
         score[:, 0] = 0.0
         key = torch.zeros(shape, dtype=torch.int64, device=device)
         frames = torch.zeros(batch_size, dtype=torch.int64, device=device)
-        return BeamState(empty_history(*shape, device), frames, frames.double(), Beam(score, key, context, prediction))
+        beam = Beam(score, key, context, prediction, torch.full_like(key, ROOT))
+        return BeamState(empty_history(*shape, device), frames, frames.double(), beam)
 
     @torch.no_grad()
     def advance(self, encoder_out: Tensor, lens: Tensor, state: BeamState) -> BeamState:
@@ -79,7 +77,8 @@ class BeamSearch:
             beam, gain, extension = self._step(projected[:, t], lens > t, beam)
             best = best + gain
             extensions.append(extension)
-        return BeamState(self._remember(state, extensions), state.frames + lens, best, beam)
+        history = remember(state.history, state.frames, extensions, self._scorer.blank_id)
+        return BeamState(history, state.frames + lens, best, beam)
 
     def partial(self, state: BeamState) -> list[Hypothesis]:
         """The sequence each stream would answer now; it may yet change altogether."""
@@ -102,7 +101,10 @@ class BeamSearch:
         return [[sequence for sequence in stream if sequence.log_prob > NEVER] for stream in ranked]
 
     def _log_prob(self, state: BeamState) -> Tensor:
-        return state.best.unsqueeze(1) + state.beam.score
+        score = state.beam.score
+        if self._hotwords is not None:
+            score = score - self._hotwords.pending(state.beam.hotword)
+        return state.best.unsqueeze(1) + score
 
     def _step(self, frame: Tensor, active: Tensor, beam: Beam) -> tuple[Beam, Tensor, Extension]:
         """One frame (B, J) for the streams that are `active`, (B,); also how much the best log-probability changed."""
@@ -113,10 +115,18 @@ class BeamSearch:
         emitted = extension.symbol != self._scorer.blank_id
         key = beam.key.gather(1, parents)
         key = torch.where(emitted, extend_key(key, extension.symbol), key)
-        score = merge_equal(torch.where(active.unsqueeze(1), score, beam.score), key)
+        hotword, bonus = self._advance_hotwords(beam.hotword.gather(1, parents), extension.symbol, emitted)
+        score = merge_equal(torch.where(active.unsqueeze(1), score + bonus, beam.score), key)
         gain = score.amax(1)
         context, prediction = self._contexts(beam, extension, emitted & (score > NEVER))
-        return Beam(score - gain.unsqueeze(1), key, context, prediction), gain, extension
+        return Beam(score - gain.unsqueeze(1), key, context, prediction, hotword), gain, extension
+
+    def _advance_hotwords(self, state: Tensor, symbol: Tensor, emitted: Tensor) -> tuple[Tensor, Tensor]:
+        """The next states, (B, N), and what they pay."""
+        if self._hotwords is None:
+            return state, torch.zeros(state.shape, device=state.device)
+        onward, bonus = self._hotwords.step(state, symbol)
+        return torch.where(emitted, onward, state), bonus * emitted
 
     def _contexts(self, beam: Beam, extension: Extension, emitted: Tensor) -> tuple[Tensor, Tensor]:
         context, prediction = (
@@ -127,20 +137,6 @@ class BeamSearch:
             context, prediction, extension.symbol.flatten(), emitted.flatten()
         )
         return context.reshape(beam.context.shape), prediction.reshape(beam.prediction.shape)
-
-    def _remember(self, state: BeamState, extensions: list[Extension]) -> History:
-        """Follow each surviving sequence back to where the advance began, and add to its history just once."""
-        if not extensions:
-            return state.history
-        slot = torch.arange(self._size, device=state.frames.device).expand_as(state.history.num_tokens)
-        steps = []
-        for extension in reversed(extensions):
-            steps.append((extension.symbol.gather(1, slot), extension.log_prob.gather(1, slot)))
-            slot = extension.parent.gather(1, slot)
-        symbol, log_prob = (torch.stack(column[::-1], dim=-1) for column in zip(*steps, strict=True))
-        frame = state.frames.reshape(-1, 1, 1) + torch.arange(len(extensions), device=slot.device)
-        emitted = symbol != self._scorer.blank_id
-        return append(gather_sequences(state.history, slot), emitted, symbol, frame.expand_as(symbol), log_prob)
 
 
 def top_candidates(scores: Tensor, num: int) -> tuple[Tensor, Tensor]:

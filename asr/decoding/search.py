@@ -11,10 +11,13 @@ from torch import Tensor
 from asr.decoding.beam import BeamSearch
 from asr.decoding.config import SearchConfig, SearchMethod
 from asr.decoding.ctc import CtcGreedySearch
+from asr.decoding.fast_beam import FastBeamSearch
 from asr.decoding.greedy import GreedySearch
+from asr.decoding.hotwords import build_hotwords
 from asr.decoding.hypothesis import Hypothesis
 from asr.decoding.scorer import TransducerModel
 from asr.errors import ConfigError
+from asr.text import Tokenizer
 
 
 class Search(Protocol):
@@ -45,17 +48,21 @@ class SearchableModel(TransducerModel, Protocol):
     def ctc_head(self) -> Callable[[Tensor], Tensor] | None: ...
 
 
-def build_search(cfg: SearchConfig, model: SearchableModel) -> Search:
+def build_search(cfg: SearchConfig, model: SearchableModel, tokenizer: Tokenizer | None = None) -> Search:
     """The search `cfg` asks for, on `model.predictor` and `model.joiner`, or on `model.ctc_head` for CTC.
 
+    Args:
+        tokenizer: the model's own; only where `cfg` speaks of words.
     Raises:
-        ConfigError: CTC search is asked of a model without a CTC head.
+        ConfigError: CTC search is asked of a model without a CTC head, or words are not what the tokenizer knows.
     """
     match cfg.method:
         case SearchMethod.GREEDY:
             return GreedySearch(model, cfg)
         case SearchMethod.BEAM:
-            return BeamSearch(model, cfg)
+            return BeamSearch(model, cfg, build_hotwords(cfg.hotwords, tokenizer))
+        case SearchMethod.FAST_BEAM:
+            return FastBeamSearch(model, cfg)
         case SearchMethod.CTC_GREEDY:
             if model.ctc_head is None:
                 raise ConfigError(

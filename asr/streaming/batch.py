@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import astuple
 
 import torch
 from torch import Tensor
@@ -19,7 +18,7 @@ def alike(streams: Iterable[Stream]) -> list[list[Stream]]:
     """Sort streams into groups that one step can serve: same chunks, same search."""
     groups: dict[Hashable, list[Stream]] = {}
     for stream in streams:
-        key = (stream.config.context, astuple(stream.config.search))
+        key = (stream.config.context, repr(stream.config.search))
         groups.setdefault(key, []).append(stream)
     return list(groups.values())
 

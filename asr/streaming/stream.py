@@ -43,7 +43,7 @@ class Stream:
         """Raises ConfigError where the model cannot stream in such chunks, or lacks what the search needs."""
         self.model = model
         self.config = config
-        self.search = build_search(config.search, model)
+        self.search = build_search(config.search, model, tokenizer)
         self._tokenizer = tokenizer
         feature_dim = model.config.encoder.feature_dim
         self._intake = Intake(FbankConfig(num_bins=feature_dim))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,13 +12,14 @@ import torch
 from torch import Tensor
 
 from asr.decoding.beam import BeamSearch
-from asr.decoding.config import SearchConfig, SearchMethod
+from asr.decoding.config import FastBeamConfig, SearchConfig, SearchMethod
+from asr.decoding.hotwords import ROOT, HotwordGraph
 from asr.decoding.hypothesis import Hypothesis
 from asr.decoding.search import Search, build_search
 from asr.models.transducer.joiner import Joiner
 from asr.models.transducer.predictor import Predictor
 
-LATER = {"fast_beam_search": "lattice search is not built yet", "context_graph": "hot words are not built yet"}
+STREAMING = FastBeamConfig(beam=4.0, max_contexts=4, max_states=32, allow_partial=False)  # as published
 LOGIT_TOLERANCE = 1e-4
 LOG_PROB_TOLERANCE = 1e-3
 
@@ -38,22 +40,24 @@ def find_groups(names: list[str], pattern: str) -> list[str]:
 
 
 def test_offline(offline_case, golden):
-    skip_what_comes_later(offline_case)
     arrays = golden("decoding.npz")
     model_name, _, options = offline_case.split("/")
     model = load_model(golden, model_name)
     cfg = parse_options(options)
-    search = build_search(cfg, model)
+    search = search_for(cfg, model, arrays, offline_case)
     encoder_out = torch.from_numpy(arrays[f"{model_name}/encoder_out"])
     lens = torch.from_numpy(arrays[f"{model_name}/encoder_out_lens"])
     found = search.finish(search.advance(encoder_out, lens, search.init(len(lens))))
 
     stable = arrays[f"{offline_case}/stable_under_noise"]
-    expected = zip(ragged(arrays, f"{offline_case}/tokens"), ragged(arrays, f"{offline_case}/timestamps"), strict=True)
-    for b, (tokens, timestamps) in enumerate(expected):
-        if stable[b]:
-            assert found[b].tokens == tokens, f"utterance {b}"
-            assert found[b].timestamps == timestamps, f"utterance {b}"
+    compare_answers(found, arrays, offline_case, stable)
+    if f"{offline_case}/best_path_score" in arrays:
+        scores = [hypothesis.log_prob for hypothesis in found]
+        np.testing.assert_allclose(scores, arrays[f"{offline_case}/best_path_score"], atol=LOG_PROB_TOLERANCE)
+    if f"{offline_case}/allow_partial/tokens/values" in arrays:
+        partial = build_search(replace(cfg, fast=replace(cfg.fast, allow_partial=True)), model)
+        found = partial.finish(partial.advance(encoder_out, lens, partial.init(len(lens))))
+        compare_answers(found, arrays, f"{offline_case}/allow_partial", stable)
     if f"{offline_case}/token_logits" in arrays:
         logits = split_like(arrays, f"{offline_case}/token_logits", f"{offline_case}/tokens")
         for b in np.flatnonzero(stable):
@@ -65,7 +69,6 @@ def test_offline(offline_case, golden):
 
 def test_streaming(streaming_case, golden):
     """Chunk by chunk, on the chunk outputs stored for the same features."""
-    skip_what_comes_later(streaming_case)
     arrays, encoder = golden("decoding.npz"), golden("tiny_causal_encoder.npz")
     model_name, setting, method = streaming_case.split("/")
     source = "streaming/" + setting.removeprefix("streaming_")
@@ -73,7 +76,7 @@ def test_streaming(streaming_case, golden):
         encoder["features"], arrays[f"{model_name}/features"]
     ):
         pytest.skip(f"no stored encoder chunks for {streaming_case}")
-    search = build_search(parse_options(method), load_model(golden, model_name))
+    search = build_search(parse_options(method, STREAMING), load_model(golden, model_name))
     outputs = torch.from_numpy(encoder[f"{source}/chunk_outputs"])
     expected_counts = ragged(arrays, f"{streaming_case}/num_tokens_after_each_chunk")
     num_chunks = torch.tensor([len(row) for row in expected_counts])
@@ -93,35 +96,76 @@ def test_streaming(streaming_case, golden):
 
 
 def test_the_hot_word_automaton_by_itself(golden):
-    """Groups of their own, outside any model; named here so that leaving them out is seen."""
-    groups = {name.split("/")[0] for name in golden("decoding.npz")}
-    left_out = sorted(group for group in groups if group.startswith("context_graph"))
-    if left_out:
-        pytest.skip(f"{', '.join(left_out)}: hot words are not built yet")
+    """Bonus at every step, how much of a phrase is matched, and what is given back at the end."""
+    arrays = golden("decoding.npz")
+    queries = find_groups(list(arrays), r"(context_graph_[^/]+/[^/]+/query\d+)/")
+    if not queries:
+        pytest.skip("no hot-word automaton by itself in this file")
+    for query in queries:
+        group, matching, _ = query.split("/")
+        scores = arrays.get(f"{group}/scores")
+        graph = HotwordGraph(
+            ragged(arrays, f"{group}/phrases"),
+            float(arrays[f"{group}/context_score"]),
+            phrase_scores=None if scores is None else scores.tolist(),
+            strict=matching == "strict",
+        )
+        state, bonuses, depths = torch.tensor(ROOT), [], []
+        for token in torch.from_numpy(arrays[f"{query}/tokens"]):
+            state, bonus = graph.step(state, token)
+            bonuses.append(float(bonus))
+            depths.append(int(graph.depth(state)))
+        np.testing.assert_allclose(bonuses, arrays[f"{query}/step_score"], atol=1e-5, err_msg=query)
+        np.testing.assert_allclose(-graph.pending(state), arrays[f"{query}/finalize_score"], atol=1e-5, err_msg=query)
+        assert depths == arrays[f"{query}/state_depth"].tolist(), query
 
 
-def skip_what_comes_later(case: str) -> None:
-    for start, reason in LATER.items():
-        if case.split("/")[-1].startswith(start):
-            pytest.skip(f"{case}: {reason}")
+KINDS = {
+    "greedy_search_batch": SearchMethod.GREEDY,
+    "greedy_search": SearchMethod.GREEDY,
+    "modified_beam_search": SearchMethod.BEAM,
+    "fast_beam_search": SearchMethod.FAST_BEAM,
+    "context_graph": SearchMethod.BEAM,
+}
+OPTIONS = {
+    "max_sym": ("max_symbols_per_frame", int),
+    "beam": ("beam", int),
+    "blank_penalty": ("blank_penalty", float),
+    "temperature": ("temperature", float),
+}
+FAST_OPTIONS = {"beam": float, "max_contexts": int, "max_states": int}
 
 
-def parse_options(name: str) -> SearchConfig:
-    """`modified_beam_search_beam4_blank_penalty1.0` and the like; skips what it cannot read."""
-    values = {key.strip("_"): float(value) for key, value in re.findall(r"([a-z_]+?)(\d+(?:\.\d+)?)", name)}
-    values = {re.sub(r"^(greedy_search(_batch)?|modified_beam_search)_?", "", key): v for key, v in values.items()}
-    known = {
-        "max_sym": "max_symbols_per_frame",
-        "beam": "beam",
-        "blank_penalty": "blank_penalty",
-        "temperature": "temperature",
-    }
-    if unknown := set(values) - set(known):
-        pytest.skip(f"{name}: options {sorted(unknown)} are not built yet")
-    whole = {"max_sym", "beam"}
-    settings = {known[key]: int(value) if key in whole else value for key, value in values.items()}
-    method = SearchMethod.GREEDY if name.startswith("greedy_search") else SearchMethod.BEAM
+def parse_options(name: str, fast: FastBeamConfig | None = None) -> SearchConfig:
+    """`modified_beam_search_beam4_blank_penalty1.0` and the like; skips what it cannot read.
+
+    Args:
+        fast: settings of fast beam search that the name does not give.
+    """
+    kind = next((kind for kind in KINDS if name.startswith(kind)), None)
+    if kind is None:
+        pytest.skip(f"{name}: no such search")
+    found = re.findall(r"([a-z_]+?)(\d+(?:\.\d+)?)", name.removeprefix(kind))
+    values = {key.strip("_"): value for key, value in found}
+    method, settings = KINDS[kind], {}
+    if method is SearchMethod.FAST_BEAM:
+        given = {key: kind(values.pop(key)) for key, kind in FAST_OPTIONS.items() if key in values}
+        settings["fast"] = replace(fast or FastBeamConfig(allow_partial=False), **given)
+    if kind == "context_graph":
+        values.pop("score")
+    if unknown := set(values) - set(OPTIONS):
+        pytest.skip(f"{name}: options {sorted(unknown)} are not built")
+    settings |= {OPTIONS[key][0]: OPTIONS[key][1](value) for key, value in values.items()}
     return SearchConfig(method=method, **settings)
+
+
+def search_for(cfg: SearchConfig, model, arrays: dict[str, np.ndarray], case: str) -> Search:
+    """The search of a case, with its hot words where it has any."""
+    model_name, _, options = case.split("/")
+    if not options.startswith("context_graph"):
+        return build_search(cfg, model)
+    phrases = ragged(arrays, f"{model_name}/offline/context_phrases")
+    return BeamSearch(model, cfg, HotwordGraph(phrases, float(options.removeprefix("context_graph_score"))))
 
 
 def load_model(golden, name: str) -> SimpleNamespace:
@@ -142,6 +186,14 @@ def load_model(golden, name: str) -> SimpleNamespace:
     predictor.load_state_dict(parts["predictor"])
     joiner.load_state_dict(parts["joiner"])
     return SimpleNamespace(predictor=predictor.eval(), joiner=joiner.eval(), ctc_head=None)
+
+
+def compare_answers(found: list[Hypothesis], arrays: dict[str, np.ndarray], name: str, stable: np.ndarray) -> None:
+    expected = zip(ragged(arrays, f"{name}/tokens"), ragged(arrays, f"{name}/timestamps"), strict=True)
+    for b, (tokens, timestamps) in enumerate(expected):
+        if stable[b]:
+            assert found[b].tokens == tokens, f"utterance {b}"
+            assert found[b].timestamps == timestamps, f"utterance {b}"
 
 
 def ragged(arrays: dict[str, np.ndarray], name: str) -> list[list[int]]:

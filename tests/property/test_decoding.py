@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from asr.decoding.config import SearchConfig, SearchMethod
+from asr.decoding.config import FastBeamConfig, SearchConfig, SearchMethod
 from asr.decoding.hypothesis import Hypothesis
 from asr.decoding.search import Search, build_search
 from asr.decoding.state import concat, select
@@ -22,6 +22,7 @@ CONFIGS = [
     SearchConfig(),
     SearchConfig(max_symbols_per_frame=2, blank_penalty=0.5),
     SearchConfig(method=SearchMethod.BEAM, beam=3),
+    SearchConfig(method=SearchMethod.FAST_BEAM, fast=FastBeamConfig(beam=8.0, max_contexts=3, max_states=5)),
     SearchConfig(method=SearchMethod.CTC_GREEDY),
 ]
 every_search = pytest.mark.parametrize("cfg", CONFIGS, ids=lambda cfg: f"{cfg.method.value}{cfg.max_symbols_per_frame}")

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from asr.decoding.config import SearchConfig, SearchMethod
+from asr.decoding.config import FastBeamConfig, SearchConfig, SearchMethod
 from asr.decoding.search import build_search
 from asr.errors import ConfigError
 
@@ -18,6 +18,12 @@ from asr.errors import ConfigError
 def test_meaningless_values_are_refused_by_name(settings):
     with pytest.raises(ConfigError, match=f"search.{next(iter(settings))}="):
         SearchConfig(**settings)
+
+
+@pytest.mark.parametrize("name", ["beam", "max_contexts", "max_states"])
+def test_fast_beam_search_must_keep_something(name):
+    with pytest.raises(ConfigError, match=f"search.fast.{name}=0"):
+        FastBeamConfig(**{name: 0})
 
 
 @pytest.mark.parametrize("method", [SearchMethod.BEAM, SearchMethod.CTC_GREEDY])
