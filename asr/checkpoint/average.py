@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,20 +31,18 @@ class RunningAverage:
             if value.is_floating_point()
         }
 
-    def is_due(self, step: int) -> bool:
-        """Whether a period ends after `step` steps."""
-        return step >= 1 and step % self.period == 0
-
     @torch.no_grad()
-    def update(self, state: Mapping[str, Tensor], step: int) -> bool:
+    def update(self, state_dict: Callable[[], Mapping[str, Tensor]], step: int) -> bool:
         """Take in the model after `step` steps (counted from 1), if a period ends there; its share is period / step.
 
+        Args:
+            state_dict: the model's; called when it is needed, for it takes milliseconds to make.
         Returns:
             Whether the average moved.
         """
-        if not self.is_due(step):
+        if step < 1 or step % self.period:
             return False
-        share = self.period / step
+        share, state = self.period / step, state_dict()
         for name, mean in self.tensors.items():
             mean.mul_(1 - share).add_(state[name].detach().to(mean), alpha=share)
         return True

@@ -139,8 +139,7 @@ class Trainer:
             self._skip(batch)
         position.utterances += len(batch.ids)
         position.audio_s += float(batch.feature_lens.sum()) / 100.0
-        if self.snapshot.average.is_due(position.step):
-            self.snapshot.average.update(self.snapshot.model.state_dict(), position.step)
+        self.snapshot.average.update(self.snapshot.model.state_dict, position.step)
         self.meter.add(loss, batch)
 
     def _descend(self, loss: Loss) -> None:

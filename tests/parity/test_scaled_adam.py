@@ -198,7 +198,7 @@ def test_averages(golden):
         data["averaging/current_flat"],
         data["averaging/running_avg_flat_float64"],
     ):
-        average.update({"x": torch.from_numpy(current)}, step)
+        average.update(lambda now=current: {"x": torch.from_numpy(now)}, step)
         at[step] = {"x": average.tensors["x"].clone()}
         np.testing.assert_allclose(at[step]["x"].numpy(), expected, rtol=1e-7, atol=1e-7)  # it rounds to float32
     start, end = int(data["averaging/range_start_batch_idx"]), int(data["averaging/range_end_batch_idx"])

@@ -27,7 +27,7 @@ def _model(step):
 def _run(folder, last=60):
     average = RunningAverage(_model(0), period=PERIOD)
     for step in range(1, last + 1):
-        assert average.update(_model(step), step) == (step % PERIOD == 0)
+        assert average.update(lambda now=step: _model(now), step) == (step % PERIOD == 0)
         if step in (23, 54):
             tensors = {**with_prefix("model", _model(step)), **with_prefix("average", average.tensors)}
             write_checkpoint(
@@ -82,7 +82,7 @@ def test_continuing_an_average_changes_nothing(tmp_path):
     second = RunningAverage(_model(99), period=PERIOD)
     second.load(first.tensors)
     for average in (whole, second):
-        average.update(_model(40), 40)
+        average.update(lambda: _model(40), 40)
     assert torch.equal(whole.tensors["w"], second.tensors["w"])
 
 
