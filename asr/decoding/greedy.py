@@ -24,11 +24,16 @@ class GreedyState(NamedTuple):
 
 
 class Emission(NamedTuple):
-    """What every stream did at one step."""
+    """What every stream did in one look at its next frames."""
 
-    emitted: Tensor  # (B,) bool, False for a blank or past the stream's end
+    emitted: Tensor  # (B,) bool, False where all were blank or past the stream's end
     symbol: Tensor  # (B,) int64
+    frame: Tensor  # (B,) int64, counted from the first of this call
     log_prob: Tensor  # (B,) float32, of the symbol
+
+
+_LOOK_AHEAD = 8
+"""Frames scored at once. Tokens are a few frames apart, and the prediction stays as it is until the next."""
 
 
 class GreedySearch:
@@ -51,14 +56,16 @@ class GreedySearch:
         projected = self._scorer.project_frames(encoder_out)
         emissions: list[Emission] = []
         log_prob, context, prediction = state.log_prob, state.context, state.prediction
-        for t in range(encoder_out.shape[1]):
-            active = lens > t
-            for _ in range(self._symbols_per_frame):
-                step = self._step(projected[:, t], prediction, active)
-                context, prediction = self._scorer.advance_context(context, prediction, step.symbol, step.emitted)
-                log_prob = log_prob + step.log_prob.masked_fill(~active, 0.0)
-                emissions.append(step)
-                active = step.emitted  # the others saw a blank, and wait for the next frame
+        cursor, said = torch.zeros_like(lens), torch.zeros_like(lens)  # next frame; tokens it has emitted already
+        while bool((cursor < lens).any()):
+            look, gained, blanks = self._look(projected, prediction, cursor, lens)
+            context, prediction = self._scorer.advance_context(context, prediction, look.symbol, look.emitted)
+            log_prob = log_prob + gained
+            said = torch.where(blanks > 0, 0, said) + look.emitted.long()
+            done = look.emitted & (said >= self._symbols_per_frame)
+            cursor = cursor + blanks + done.long()
+            said = said.masked_fill(done, 0)
+            emissions.append(look)
         history = self._remember(state, emissions)
         return GreedyState(history, state.frames + lens, log_prob, context, prediction)
 
@@ -70,16 +77,29 @@ class GreedySearch:
         """What each stream has said, now that it is over."""
         return self.partial(state)
 
-    def _step(self, frame: Tensor, prediction: Tensor, active: Tensor) -> Emission:
-        log_probs = self._scorer.log_probs(frame, prediction)
-        symbol = log_probs.argmax(-1)
-        best = log_probs.gather(-1, symbol.unsqueeze(-1)).squeeze(-1)
-        return Emission(active & (symbol != self._scorer.blank_id), symbol, best)
+    def _look(
+        self, projected: Tensor, prediction: Tensor, cursor: Tensor, lens: Tensor
+    ) -> tuple[Emission, Tensor, Tensor]:
+        """Go on to the next token of every stream, or over a few frames of blanks.
+
+        Returns what was emitted, the log-probability gained, (B,) float64, and how many frames were blank, (B,).
+        """
+        ahead = torch.arange(min(_LOOK_AHEAD, projected.shape[1]), device=cursor.device)
+        frame = cursor.unsqueeze(1) + ahead
+        at = frame.clamp(max=projected.shape[1] - 1).unsqueeze(2).expand(-1, -1, projected.shape[2])
+        log_probs = self._scorer.log_probs(projected.gather(1, at), prediction.unsqueeze(1))
+        best, symbol = log_probs.max(dim=-1)
+        inside = frame < lens.unsqueeze(1)
+        speaks = inside & (symbol != self._scorer.blank_id)
+        blanks = (inside & (speaks.cumsum(1) == 0)).sum(1)
+        chosen = blanks.clamp(max=len(ahead) - 1).unsqueeze(1)
+        gained = best.double().masked_fill(~inside | (ahead > blanks.unsqueeze(1)), 0.0).sum(1)
+        picked = (x.gather(1, chosen).squeeze(1) for x in (symbol, frame, best))
+        return Emission(speaks.any(1), *picked), gained, blanks
 
     def _remember(self, state: GreedyState, emissions: list[Emission]) -> History:
         if not emissions:
             return state.history
         steps = Emission(*(torch.stack(column, dim=-1).unsqueeze(1) for column in zip(*emissions, strict=True)))
-        step = torch.arange(len(emissions), device=state.frames.device)
-        frame = state.frames.reshape(-1, 1, 1) + torch.div(step, self._symbols_per_frame, rounding_mode="floor")
+        frame = state.frames.reshape(-1, 1, 1) + steps.frame
         return append(state.history, steps.emitted, steps.symbol, frame, steps.log_prob)

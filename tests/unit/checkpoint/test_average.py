@@ -77,8 +77,8 @@ def test_empty_intervals_and_other_models_are_refused(tmp_path):
 def test_continuing_an_average_changes_nothing(tmp_path):
     whole, first = RunningAverage(_model(0), period=PERIOD), RunningAverage(_model(0), period=PERIOD)
     for step in range(10, 31, 10):
-        whole.update(_model(step), step)
-        first.update(_model(step), step)
+        whole.update(lambda now=step: _model(now), step)
+        first.update(lambda now=step: _model(now), step)
     second = RunningAverage(_model(99), period=PERIOD)
     second.load(first.tensors)
     for average in (whole, second):
