@@ -40,53 +40,40 @@ def main(argv: Sequence[str]) -> int:
 
     from asr.checkpoint.model import load_model
     from asr.cli.test_sets import test_sets
-    from asr.evaluation import make_table
+    from asr.evaluation import latency_table, make_table
 
     if config.num_threads is not None:
         torch.set_num_threads(config.num_threads)
     loaded = load_model(config.checkpoint)
     out = Path(config.out) if config.out else loaded.path.resolve().parent / "results"
     sets = test_sets(config.data, loaded.metadata.get("origin", {}), scratch=out / "lists")
-    reports = [_decode_set(loaded, config, name, cuts, out) for name, cuts in sets.items()]
+    reports = [decode_set(loaded, config, name, cuts, out) for name, cuts in sets.items()]
     Console().print(make_table(reports, title=f"{loaded.path}"))
+    Console().print(latency_table(reports))
     Console(stderr=True).print(f"errors by utterance and reports: {out}", highlight=False)
     return 0
 
 
-def _decode_set(loaded: LoadedModel, config: DecodeConfig, name: str, cuts: CutSet, out: Path) -> Report:
-    from asr.data import DataConfig, eval_loader
-    from asr.decoding import build_search
-    from asr.evaluation import algorithmic_latency, measure_speed, score, summarise, write_listing
-    from asr.evaluation.recognise import context_for, recognise
+def decode_set(loaded: LoadedModel, config: DecodeConfig, name: str, cuts: CutSet, out: Path) -> Report:
+    """Recognise and score one test set; listing and report go to `out`."""
+    from asr.evaluation import write_listing
+    from asr.evaluation.evaluate import evaluate
+    from asr.evaluation.recognise import context_for
 
-    model = loaded.model
-    context = context_for(model, config.chunk_size, config.left_context)
-    stepwise = config.stepwise and context.chunk_size is not None and context.left_context is not None
-    batches = eval_loader(cuts, loaded.tokenizer, DataConfig(max_duration_s=config.max_duration_s, num_workers=0))
-    times: list[float] = []
-    found = recognise(
-        model,
+    context = context_for(loaded.model, config.chunk_size, config.left_context)
+    scored, report = evaluate(
+        loaded.model,
         loaded.tokenizer,
-        build_search(config.search, model, loaded.tokenizer),
-        _with_progress(batches, name, len(cuts)),
-        context,
-        stepwise=stepwise,
-        step_times_s=times,
+        cuts,
+        name=name,
+        search=config.search,
+        context=context,
+        stepwise=config.stepwise,
+        unit=config.unit,
+        max_duration_s=config.max_duration_s,
+        progress=lambda batches: _with_progress(batches, name, len(cuts)),
     )
-    scored = score((item.transcript for item in found), unit=config.unit)
-    report = summarise(
-        name,
-        scored,
-        latency=algorithmic_latency(chunk_size=context.chunk_size, lookahead=model.encoder.lookahead),
-        speed=measure_speed(times, audio_s=sum(item.duration_s for item in found)) if times else None,
-        settings={
-            "checkpoint": str(loaded.path),
-            "search": config.search.method.value,
-            "chunk_size": context.chunk_size,
-            "left_context": context.left_context,
-            "stepwise": stepwise,
-        },
-    )
+    report.settings["checkpoint"] = str(loaded.path)
     stem = f"{name}-{config.search.method.value}-chunk-{context.chunk_size}-left-{context.left_context}"
     write_listing(out / f"{stem}.txt", scored)
     report.save(out / f"{stem}.json")

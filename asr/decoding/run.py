@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,6 +17,17 @@ from asr.nn.chunks import ChunkContext
 
 FEATURES_PER_FRAME = 2
 """Feature frames (100 Hz) per encoder-internal frame (50 Hz), in which chunks are counted."""
+
+
+class Step(NamedTuple):
+    """A step of a batch that was just made."""
+
+    num_features: int
+    """Feature frames (100 Hz), from the utterances' beginning, that had to be in."""
+    compute_s: float
+    """Time it took, in seconds."""
+    state: Any
+    """The search's, for `search.partial`."""
 
 
 @torch.no_grad()
@@ -41,7 +53,7 @@ def decode_by_steps(
     lens: Tensor,
     context: ChunkContext,
     *,
-    step_times_s: list[float] | None = None,
+    observe: Callable[[Step], None] | None = None,
 ) -> list[Hypothesis]:
     """Decode as a stream would: one chunk at a time, remembering nothing but the state. Equals `decode_whole`.
 
@@ -49,17 +61,20 @@ def decode_by_steps(
         features: (B, T, F) at 100 Hz.
         lens: (B,).
         context: with a chunk size and a left context.
-        step_times_s: takes the computing time of each step, where given.
+        observe: is shown every step, where given.
     """
     encoder_state = model.init_state(features.shape[0], context)
     search_state = search.init(features.shape[0], features.device)
-    for x, x_lens in chunks(features, lens, chunk_size=context.chunk_size or 1, lookahead=model.encoder.lookahead):
+    chunk_size, lookahead = context.chunk_size or 1, model.encoder.lookahead
+    steps = chunks(features, lens, chunk_size=chunk_size, lookahead=lookahead)
+    for index, (x, x_lens) in enumerate(steps, start=1):
         started = time.perf_counter()
         encoded = model.encode(x, x_lens, context=context, state=encoder_state)
         search_state = search.advance(encoded.out, encoded.lens, search_state)
         encoder_state = encoded.state
-        if step_times_s is not None:
-            step_times_s.append(time.perf_counter() - started)
+        if observe is not None:
+            needed = FEATURES_PER_FRAME * chunk_size * index + lookahead
+            observe(Step(needed, time.perf_counter() - started, search_state))
     return search.finish(search_state)
 
 

@@ -14,8 +14,10 @@ from asr.tensors import tree_cat, tree_map, tree_select
 
 
 class History(NamedTuple):
-    """Tokens of N sequences per stream, valid up to `num_tokens`; no other part of a state ever grows, and `settle` keeps
-    this one short."""
+    """Tokens of N sequences per stream, valid up to `num_tokens`.
+
+    No other part of a state ever grows, and `settle` keeps this one short.
+    """
 
     tokens: Tensor  # (B, N, L) int64
     frames: Tensor  # (B, N, L) int64, encoder frame of each emission, 25 Hz

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
 
 from asr.data import Batch
 from asr.decoding import Hypothesis, Search, SearchConfig, build_search
-from asr.decoding.run import decode_by_steps, decode_whole
+from asr.decoding.run import Step, decode_by_steps, decode_whole
+from asr.evaluation.latency import Shown, SpokenWord, needed_s
+from asr.evaluation.positions import WordPositions
 from asr.evaluation.wer import Transcript, score
 from asr.models.transducer import Transducer
 from asr.nn.chunks import ChunkContext
@@ -22,6 +25,20 @@ class Recognised(NamedTuple):
     transcript: Transcript
     hypothesis: Hypothesis
     duration_s: float
+    words: list[SpokenWord]
+    """What was said, when; empty where nobody asked or knows."""
+    shown: list[Shown]
+    """What there was to read while it was decoded; after a single pass, nothing before its end."""
+
+
+@dataclass
+class Timing:
+    """Computing times of steps, in seconds."""
+
+    step_s: list[float] = field(default_factory=list)
+    """Of each step of a whole batch."""
+    chunk_s: list[float] = field(default_factory=list)
+    """Of each step of a stream without company: every batch's first utterance, decoded once more."""
 
 
 def context_for(model: Transducer, chunk_size: int | None, left_context: int | None) -> ChunkContext:
@@ -43,29 +60,59 @@ def recognise(
     context: ChunkContext,
     *,
     stepwise: bool = False,
-    step_times_s: list[float] | None = None,
+    timing: Timing | None = None,
+    positions: WordPositions | None = None,
 ) -> list[Recognised]:
     """Decode every batch.
 
     Args:
         context: what frames may see.
         stepwise: chunk by chunk with cached state, instead of one masked pass with the same result.
-        step_times_s: takes the computing time of each step, of a whole batch, where given.
+        timing: takes the computing times of a stepwise decoding, where given.
+        positions: knows when words were said.
     """
     model.eval()
     found: list[Recognised] = []
     for batch in batches:
         if stepwise:
-            answers = decode_by_steps(
-                model, search, batch.features, batch.feature_lens, context, step_times_s=step_times_s
-            )
+            answers, shown = _by_steps(model, tokenizer, search, batch, context, timing)
         else:
             answers = decode_whole(model, search, batch.features, batch.feature_lens, context)
-        rows = zip(batch.ids, batch.texts, answers, batch.feature_lens.tolist())
-        for cut_id, text, answer, frames in rows:
-            transcript = Transcript(cut_id, text, tokenizer.decode(answer.tokens))
-            found.append(Recognised(transcript, answer, frames / 100.0))
+            shown = [[] for _ in answers]
+        words = positions.of(batch) if positions is not None else [[] for _ in answers]
+        for row, answer in enumerate(answers):
+            transcript = Transcript(batch.ids[row], batch.texts[row], tokenizer.decode(answer.tokens))
+            end_s = int(batch.feature_lens[row]) / 100.0
+            seen = [*shown[row], Shown(end_s, transcript.hypothesis)]
+            found.append(Recognised(transcript, answer, end_s, words[row], seen))
     return found
+
+
+def _by_steps(
+    model: Transducer,
+    tokenizer: Tokenizer,
+    search: Search,
+    batch: Batch,
+    context: ChunkContext,
+    timing: Timing | None,
+) -> tuple[list[Hypothesis], list[list[Shown]]]:
+    """The answers, and what there was to read on the way to each."""
+    shown: list[list[Shown]] = [[] for _ in batch.ids]
+    durations_s = (batch.feature_lens / 100.0).tolist()
+    timing = timing or Timing()
+
+    def watch(step: Step) -> None:
+        timing.step_s.append(step.compute_s)
+        for row, partial in enumerate(search.partial(step.state)):
+            text = tokenizer.decode(partial.tokens)
+            if text != (shown[row][-1].text if shown[row] else ""):
+                # At a recording's end nobody waits for the rest of a chunk.
+                shown[row].append(Shown(min(needed_s(step.num_features), durations_s[row]), text))
+
+    answers = decode_by_steps(model, search, batch.features, batch.feature_lens, context, observe=watch)
+    alone = (batch.features[:1], batch.feature_lens[:1])
+    decode_by_steps(model, search, *alone, context, observe=lambda step: timing.chunk_s.append(step.compute_s))
+    return answers, shown
 
 
 @torch.no_grad()

@@ -12,7 +12,8 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from asr.errors import DataError
-from asr.evaluation.latency import AlgorithmicLatency, Speed
+from asr.evaluation.latency import AlgorithmicLatency, Delays, Spread
+from asr.evaluation.speed import Speed
 from asr.evaluation.wer import ErrorCounts, Interval, Score, Unit
 
 
@@ -33,6 +34,8 @@ class Report:
     """None when decoding waits for the end of the utterance."""
     speed: Speed | None = None
     """None where it was not measured."""
+    delays: Delays | None = None
+    """None where it was not measured."""
     settings: dict[str, str | int | float | bool | None] = field(default_factory=dict)
     """What produced the result: checkpoint, search, chunk_size and left_context (50 Hz frames), command, commit."""
 
@@ -41,6 +44,7 @@ class Report:
         plain = asdict(self) | {"unit": self.unit.value, "rate": self.counts.rate}
         if self.speed is not None:
             plain["speed"]["real_time_factor"] = self.speed.real_time_factor
+            plain["speed"]["streams_per_core"] = self.speed.streams_per_core
         return json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
     def save(self, path: Path) -> None:
@@ -55,6 +59,7 @@ def summarise(
     *,
     latency: AlgorithmicLatency | None = None,
     speed: Speed | None = None,
+    delays: Delays | None = None,
     settings: dict[str, str | int | float | bool | None] | None = None,
 ) -> Report:
     """The report of a scored test set."""
@@ -67,6 +72,7 @@ def summarise(
         num_utterances=len(score.utterances),
         latency=latency,
         speed=speed,
+        delays=delays,
         settings=settings or {},
     )
 
@@ -132,11 +138,7 @@ def _show(value: Any) -> str:
 
 
 def _from_plain(plain: dict[str, Any]) -> Report:
-    latency, speed = plain["latency"], plain["speed"]
-    if speed is not None:
-        # JSON has no whole numbers as keys, and derived figures are derived anew.
-        steps = {int(p): value for p, value in speed["step_percentiles_ms"].items()}
-        speed = Speed(audio_s=speed["audio_s"], compute_s=speed["compute_s"], step_percentiles_ms=steps)
+    latency = plain["latency"]
     return Report(
         name=plain["name"],
         unit=Unit(plain["unit"]),
@@ -145,6 +147,25 @@ def _from_plain(plain: dict[str, Any]) -> Report:
         string_error_rate=plain["string_error_rate"],
         num_utterances=plain["num_utterances"],
         latency=None if latency is None else AlgorithmicLatency(**latency),
-        speed=speed,
+        speed=_speed_from_plain(plain["speed"]),
+        delays=_delays_from_plain(plain.get("delays")),
         settings=plain["settings"],
     )
+
+
+def _speed_from_plain(plain: dict[str, Any] | None) -> Speed | None:
+    if plain is None:
+        return None
+    # Derived figures are derived anew, and JSON has no whole numbers as keys.
+    values = {key: value for key, value in plain.items() if key not in ("real_time_factor", "streams_per_core")}
+    for key in ("step_percentiles_ms", "chunk_percentiles_ms"):
+        values[key] = {int(p): value for p, value in plain.get(key, {}).items()}
+    return Speed(**values)
+
+
+def _delays_from_plain(plain: dict[str, Any] | None) -> Delays | None:
+    """Reports of older versions have none."""
+    if plain is None:
+        return None
+    spreads = {key: plain[key] and Spread(**plain[key]) for key in ("emission", "first_token", "finalisation")}
+    return Delays(**{**plain, **spreads})

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from asr.evaluation.report import Report, load_report
+from asr.evaluation.waits import latency_rows
 
 _PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>{title}</title>
@@ -54,13 +55,8 @@ def _report_rows(report: Report) -> list[Row]:
         f"{100 * counts.rate:.2f} % ({100 * report.interval.low:.2f}–{100 * report.interval.high:.2f}), "
         f"S/D/I {counts.substitutions}/{counts.deletions}/{counts.insertions} of {counts.reference_words}"
     )
-    rows = [Row(f"{report.name}, {search}: WER", rate)]
-    if report.speed is not None:
-        rows.append(Row(f"{report.name}, {search}: real-time factor", f"{report.speed.real_time_factor:.3f}"))
-    if report.latency is not None:
-        waits = f"{report.latency.mean_s:.2f} s on average, {report.latency.worst_s:.2f} s at most"
-        rows.append(Row(f"{report.name}, {search}: algorithmic latency", waits))
-    return rows
+    waits = [Row(f"{report.name}, {search}: {what}", figures) for what, figures in latency_rows(report)]
+    return [Row(f"{report.name}, {search}: WER", rate), *waits]
 
 
 def _export_rows(export: dict[str, Any]) -> list[Row]:

@@ -8,8 +8,9 @@ import pytest
 from rich.console import Console
 
 from asr.errors import DataError
-from asr.evaluation.latency import algorithmic_latency, measure_speed
+from asr.evaluation.latency import algorithmic_latency
 from asr.evaluation.report import load_report, make_table, summarise
+from asr.evaluation.speed import measure_speed
 from asr.evaluation.wer import Transcript, Unit, score
 
 
