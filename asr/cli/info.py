@@ -29,6 +29,8 @@ PACKAGES = (
     "sherpa-onnx",
     "espeakng-loader",
 )
+SIZES = ("num_layers", "downsampling_factors", "encoder_dims", "feedforward_dims", "cnn_kernels", "dim", "hidden_dim")
+"""Which of an encoder's settings are shown, where it has them."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -62,6 +64,7 @@ def _of_machine() -> Iterator[tuple[str, object]]:
 
 def _of_checkpoint(name: str) -> Iterator[tuple[str, object]]:
     from asr.checkpoint.model import find_checkpoint, load_model
+    from asr.models.encoders import kind_of
     from asr.models.transducer import count_parameters
 
     loaded = load_model(find_checkpoint(Path(name)))
@@ -73,8 +76,10 @@ def _of_checkpoint(name: str) -> Iterator[tuple[str, object]]:
     yield "vocabulary", f"{config.vocab_size} symbols: {' '.join(loaded.tokenizer.symbols[3:15])} …"
     yield "predictor", f"context of {config.context_size} tokens, width {config.predictor_dim}"
     yield "CTC head", "yes" if config.ctc_head else "no"
-    for field in ("num_layers", "downsampling_factors", "encoder_dims", "feedforward_dims", "cnn_kernels"):
-        yield field, getattr(config.encoder, field)
+    yield "encoder", kind_of(config.encoder)
+    for field, value in vars(config.encoder).items():
+        if field in SIZES:
+            yield field, value
     if training := loaded.metadata.get("training"):
         yield "trained for", f"{training['step']} steps, {training['audio_s'] / 3600:.1f} hours of audio heard"
     if average := loaded.metadata.get("average"):

@@ -18,6 +18,7 @@ USAGE = """usage: asr train recipe=NAME [key=value ...]
 Trains a model. The same command goes on where a stopped run left off; Ctrl-C saves first.
 
   recipe=digits                 what to train; see conf/recipe
+  encoder=lstm                  another encoder in the recipe's model: lstm, gru, cnn, ...; see conf/encoder
   name=first run_dir=exp/first  where the run lives
   model=zipformer_small_streaming, training.num_steps=2000, optim.lr=0.03, ...
   --config-dir=FOLDER           recipes of your own: FOLDER/recipe/NAME.yaml

@@ -16,12 +16,13 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from asr.config.decode_config import AverageConfig, DecodeConfig, ExportRootConfig, StreamRootConfig
 from asr.config.sentences import unknown_key, why_meaningless, why_refused
 from asr.errors import ConfigError, RillError
+from asr.models.encoders import KINDS
 from asr.recipes.demo.config import DemoConfig
 from asr.recipes.digits.config import DigitsConfig
 from asr.training.run_config import RunConfig
@@ -32,14 +33,18 @@ logger = logging.getLogger(__name__)
 def register() -> None:
     """Tell Hydra every schema; done once per process, by importing this module's functions."""
     store = ConfigStore.instance()
+    run = OmegaConf.structured(RunConfig)
+    run.model.encoder = MISSING  # for the group `encoder` to fill in; values over another encoder's would mix with them
     for name, schema in {
-        "run_schema": RunConfig,
+        "run_schema": run,
         "decode_schema": DecodeConfig,
         "average_schema": AverageConfig,
         "stream_schema": StreamRootConfig,
         "export_schema": ExportRootConfig,
     }.items():
         store.store(name=name, node=schema)
+    for kind, schema in KINDS.items():
+        store.store(group="encoder", name=f"{kind}_schema", node=schema, package="model.encoder")
     store.store(group="corpus", name="digits_schema", node=DigitsConfig)
     store.store(group="corpus", name="demo_schema", node=DemoConfig)
 

@@ -34,8 +34,9 @@ def why_refused(error: BaseException) -> str:
     for cause in _causes(error):
         match cause:
             case MissingConfigException(missing_cfg_file=str(name), options=list(options)):
+                offered = [option for option in options if not option.endswith("_schema")]
                 group, _, choice = name.rpartition("/")
-                return f"{group}={choice or 'nothing'} is no choice; choose from {', '.join(sorted(options))}"
+                return f"{group}={choice or 'nothing'} is no choice; choose from {', '.join(sorted(offered))}"
             case OverrideParseException(override=override):
                 return f"{override!r} cannot be read as key=value; put values with special characters in double quotes"
             case ConfigKeyError() | ConfigAttributeError():

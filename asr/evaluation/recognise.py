@@ -48,8 +48,9 @@ def context_for(model: Transducer, chunk_size: int | None, left_context: int | N
     """
     if not model.encoder.supports_step:
         return ChunkContext()
-    model.encoder.config.check_chunk_size(chunk_size)
-    return ChunkContext(chunk_size=chunk_size, left_context=left_context)
+    context = ChunkContext(chunk_size=chunk_size, left_context=left_context)
+    model.encoder.config.check_context(context)
+    return context
 
 
 def recognise(

@@ -15,7 +15,7 @@ from torch import Tensor
 from asr.errors import ExportError
 from asr.export.config import ExportConfig, ExportMode
 from asr.export.runtime import Graph
-from asr.export.specs import step_frames
+from asr.export.specs import step_frames, zipformer_shape
 from asr.export.wrappers import to_client_states
 from asr.models.transducer import Transducer
 from asr.models.zipformer import Zipformer
@@ -168,7 +168,7 @@ def check_joiner(path: Path, model: Transducer, config: ExportConfig) -> float:
 def check_streaming_metadata(graph: Graph, model: Transducer) -> None:
     """Raise ExportError unless the states of the graph have the shapes that a client works out from its metadata."""
     numbers = {key: _integers(value) for key, value in graph.metadata.items()}
-    stacks = len(model.config.encoder.num_layers)
+    stacks = len(zipformer_shape(model).num_layers)
     for key in _PER_STACK:
         if len(numbers.get(key, [])) != stacks:
             raise ExportError(f"{graph.name}: metadata {key}={graph.metadata.get(key)} must have {stacks} entries")

@@ -17,7 +17,7 @@ from asr.export.files import ClientFiles
 from asr.export.graphs import quantize, save, trace
 from asr.export.lengths import accept_any_length
 from asr.export.runtime import Graph
-from asr.export.specs import GraphSpec, graph_specs
+from asr.export.specs import GraphSpec, graph_specs, zipformer_shape
 from asr.models.transducer import Transducer
 from asr.text.tokenizer import Tokenizer, write_tokens_txt
 
@@ -111,7 +111,7 @@ def _write_graph(spec: GraphSpec, check: Check, model: Transducer, config: Expor
     path = folder / f"{spec.stem}.onnx"
     graph = trace(spec, config.opset)
     if config.mode is ExportMode.OFFLINE and "blocks" in spec.inputs:
-        accept_any_length(graph, model.config.encoder, model.config.joiner_dim)
+        accept_any_length(graph, zipformer_shape(model), model.config.joiner_dim)
     save(graph, spec.metadata, path)
     difference = check(path, model, config)
     if config.quantize:

@@ -16,8 +16,9 @@ from torch import nn
 from asr.errors import ExportError
 from asr.export.config import ExportConfig, ExportMode
 from asr.export.wrappers import Decoder, Joiner, OfflineEncoder, StreamingEncoder, state_names, to_client_states
+from asr.models.encoders import kind_of
 from asr.models.transducer import Transducer
-from asr.models.zipformer import Zipformer
+from asr.models.zipformer import Zipformer, ZipformerConfig
 
 Axes = dict[int, str]
 BATCH: Axes = {0: "N"}
@@ -59,8 +60,18 @@ def graph_specs(model: Transducer, config: ExportConfig) -> list[GraphSpec]:
     return [encoder, _decoder(model), _joiner(model)]
 
 
-def _streaming_encoder(model: Transducer, config: ExportConfig) -> GraphSpec:
+def zipformer_shape(model: Transducer) -> ZipformerConfig:
+    """The shape of the model's encoder; raises ExportError where it is no Zipformer, the only one the client serves."""
     shape = model.config.encoder
+    if not isinstance(shape, ZipformerConfig):
+        raise ExportError(
+            f"this model's encoder is a {kind_of(shape)}; sherpa-onnx is served Zipformers only, so export one of those"
+        )
+    return shape
+
+
+def _streaming_encoder(model: Transducer, config: ExportConfig) -> GraphSpec:
+    shape = zipformer_shape(model)
     for value, wanted, what in (
         (shape.embed_channels[-1], CLIENT_EMBED[0], "front end ends in {} channels"),
         (shape.feature_dim, CLIENT_EMBED[1], "features have {} mel bins"),
@@ -76,7 +87,7 @@ def _streaming_encoder(model: Transducer, config: ExportConfig) -> GraphSpec:
     x = torch.randn(EXAMPLE_BATCH, step_frames(config.chunk_size), shape.feature_dim)
     return GraphSpec(
         stem=config.encoder_stem,
-        module=StreamingEncoder(model, config.context),
+        module=StreamingEncoder(model, config.context, shape.num_layers),
         args=(x, states),
         inputs={"x": BATCH, **axes},
         outputs={"encoder_out": BATCH, **{f"new_{name}": axes[name] for name in names}},
@@ -85,7 +96,7 @@ def _streaming_encoder(model: Transducer, config: ExportConfig) -> GraphSpec:
 
 
 def _offline_encoder(model: Transducer, config: ExportConfig) -> GraphSpec:
-    shape = model.config.encoder
+    shape = zipformer_shape(model)
     block, num_blocks = 2 * shape.chunk_multiple, 5
     blocks = torch.randn(EXAMPLE_BATCH, num_blocks, block, shape.feature_dim)
     tail = torch.randn(EXAMPLE_BATCH, Zipformer.lookahead, shape.feature_dim)
@@ -130,7 +141,7 @@ _AUTHORSHIP = {"model_type": "zipformer2", "version": "1", "model_author": "rill
 
 def streaming_metadata(model: Transducer, config: ExportConfig) -> dict[str, str]:
     """What the client needs to know of a streaming encoder; lists have one entry per stack."""
-    shape = model.config.encoder
+    shape = zipformer_shape(model)
     stacks = len(shape.num_layers)
     lists = {
         "num_encoder_layers": shape.num_layers,

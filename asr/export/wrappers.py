@@ -62,9 +62,10 @@ def _layer_state(flat: Iterator[Tensor]) -> LayerState:
 class StreamingEncoder(nn.Module):
     """One step: features and states in, projected encoder frames and next states out."""
 
-    def __init__(self, model: Transducer, context: ChunkContext):
+    def __init__(self, model: Transducer, context: ChunkContext, num_layers: list[int]):
         super().__init__()
         self.model = model
+        self.num_layers = num_layers
         self.context = context
 
     def forward(self, x: Tensor, states: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
@@ -72,7 +73,7 @@ class StreamingEncoder(nn.Module):
 
         There is no `x_lens`: the client only ever sends whole steps.
         """
-        state = from_client_states(states, self.model.config.encoder.num_layers)
+        state = from_client_states(states, self.num_layers)
         x_lens = torch.full((x.shape[0],), x.shape[1], dtype=torch.int64, device=x.device)
         out = self.model.encode(x, x_lens, context=self.context, state=state)
         return self.model.joiner.encoder_proj(out.out), to_client_states(out.state)

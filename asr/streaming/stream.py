@@ -9,8 +9,8 @@ from torch import Tensor
 from asr.decoding import Hypothesis, SearchState, build_search, settle
 from asr.errors import StreamError
 from asr.features import FbankConfig
+from asr.models.encoder import StreamingState
 from asr.models.transducer import Transducer
-from asr.models.zipformer import EncoderState
 from asr.streaming.config import StreamConfig
 from asr.streaming.frames import Background, FrameQueue
 from asr.streaming.gate import VoiceGate
@@ -28,7 +28,7 @@ SETTLE_AT = 256
 class StreamState(NamedTuple):
     """What a model remembers of a stream; a batch of one."""
 
-    encoder: EncoderState
+    encoder: StreamingState
     search: SearchState
 
 

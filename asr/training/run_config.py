@@ -63,5 +63,5 @@ class RunConfig:
     def __post_init__(self) -> None:
         if not self.name or not self.run_dir:
             raise ConfigError("name and run_dir must not be empty; a run needs a folder of its own")
-        if self.model.encoder.causal:
+        if self.model.encoder.can_stream:
             self.model.encoder.check_chunk_size(self.evaluation.chunk_size, "evaluation.chunk_size")

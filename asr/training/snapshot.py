@@ -13,7 +13,7 @@ from asr.checkpoint.folder import Found
 from asr.checkpoint.format import Checkpoint, with_prefix, write_checkpoint
 from asr.checkpoint.model import KIND
 from asr.errors import CheckpointError
-from asr.models.transducer import Transducer, copy_weights, model_config_to_dict
+from asr.models.transducer import Transducer, copy_weights, model_config_from_dict, model_config_to_dict
 from asr.nn.whiten import load_whiten_probabilities, whiten_probabilities
 from asr.optim import ScaledAdam
 from asr.training.position import Position
@@ -74,11 +74,15 @@ class Snapshot:
             setattr(self.position, key, training[key])
 
     def _check_same(self, path: Path, checkpoint: Checkpoint, training: dict[str, Any]) -> None:
-        mine = self.describe()
-        for what in ("config", "tokenizer"):
-            if checkpoint.metadata.get(what) != mine[what]:
+        before = checkpoint.metadata
+        same = {
+            "model": model_config_from_dict(before.get("config", {})) == self.model.config,
+            "tokenizer": before.get("tokenizer") == self.tokenizer,
+        }
+        for what, agrees in same.items():
+            if not agrees:
                 raise CheckpointError(
-                    f"{path} was made with another {'model' if what == 'config' else what}; "
+                    f"{path} was made with another {what}; "
                     "resume with the settings of its run, or give this run another name"
                 )
         for name, seed in self.seeds.items():

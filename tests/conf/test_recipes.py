@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from asr.config.compose import compose, compose_tree
 from asr.config.decode_config import AverageConfig, DecodeConfig, ExportRootConfig, StreamRootConfig
+from asr.models.encoders import KINDS, kind_of
 from asr.models.transducer import Transducer, count_parameters
 from asr.training.run_config import RunConfig
 from tests.conf.recipes import CONF, SNAPSHOTS, choices, resolved
@@ -82,6 +83,20 @@ def test_model_builds(name):
         assert count_parameters(model) == int(count.replace(",", ""))
 
 
+@pytest.mark.parametrize("name", choices("encoder"))
+def test_encoder_stands_in_any_recipe(name):
+    config = compose("train", ["recipe=digits", f"encoder={name}"]).model
+    assert kind_of(config.encoder) == name.partition("_")[0]
+    with torch.device("meta"):
+        model = Transducer(config)
+    assert config.encoder.can_stream == model.encoder.supports_step
+    assert config.encoder.output_dim == model.encoder.output_dim
+
+
+def test_every_kind_of_encoder_is_offered():
+    assert {name.partition("_")[0] for name in choices("encoder")} == KINDS.keys()
+
+
 def test_every_published_size_is_offered():
     assert PUBLISHED.keys() <= set(choices("model"))
 
@@ -109,7 +124,11 @@ def test_every_yaml_is_packaged():
 def schemas() -> set[type]:
     """Every dataclass that a setting can be in."""
     corpora = [importlib.import_module(f"asr.recipes.{name}.config") for name in choices("corpus")]
-    todo = [*ROOTS.values(), *(value for module in corpora for value in vars(module).values() if is_dataclass(value))]
+    todo = [
+        *ROOTS.values(),
+        *KINDS.values(),
+        *(value for module in corpora for value in vars(module).values() if is_dataclass(value)),
+    ]
     found: set[type] = set()
     while todo:
         schema = todo.pop()

@@ -14,6 +14,8 @@ from asr.export import ExportConfig, ExportMode, export_model, extras, graphs, s
 from asr.export.client import run_client
 from asr.export.files import ClientFiles
 from asr.export.runtime import Graph
+from asr.models.recurrent import LstmConfig
+from asr.models.transducer import Transducer, TransducerConfig
 from asr.text.words import WordTokenizer
 from tests.export.conftest import build_model, build_tokenizer, noises
 
@@ -32,6 +34,12 @@ def refused(folder, *, model=None, tokenizer=None, config=SMALL, match: str) -> 
         export_model(model or build_model(), tokenizer or build_tokenizer(), folder, config)
     assert "\n" not in str(caught.value)
     assert not folder.exists() and not list(folder.parent.iterdir())
+
+
+def test_encoder_of_another_kind(tmp_path):
+    encoder = LstmConfig(feature_dim=20, embed_channels=[4, 6, 8], dim=12, hidden_dim=16)
+    model = Transducer(TransducerConfig(encoder=encoder, vocab_size=build_tokenizer().vocab_size)).eval()
+    refused(tmp_path / "out", model=model, match="encoder is a lstm; sherpa-onnx is served Zipformers only")
 
 
 def test_front_end_of_another_width(tmp_path):

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from asr.models.transducer import Transducer
-from asr.models.zipformer import Zipformer
 from asr.models.zipformer.embed import ConvEmbed
 from asr.nn.chunks import ChunkContext, visible_frames
 
@@ -211,11 +210,13 @@ class Embed(Subject):
 class Whole(Embed):
     """The model, from features to encoder frames."""
 
-    overlap = Zipformer.lookahead
-    frames_per_output = Zipformer.stride // ConvEmbed.stride
     padding_may_be_nan = True
-    sees_chunks = True
-    sees_left_context = True
+
+    def __init__(self, model: Transducer, *, sees_chunks: bool = True, sees_left_context: bool = True):
+        super().__init__(model)
+        self.overlap = model.encoder.lookahead
+        self.frames_per_output = model.encoder.stride // ConvEmbed.stride
+        self.sees_chunks, self.sees_left_context = sees_chunks, sees_left_context
 
     def modules(self):
         return [self.model.encoder]

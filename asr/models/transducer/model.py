@@ -13,9 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from asr.errors import ConfigError
+from asr.models.encoder import EncoderConfig
+from asr.models.encoders import KINDS, build_encoder, kind_of
 from asr.models.transducer.joiner import Joiner
 from asr.models.transducer.predictor import Predictor
-from asr.models.zipformer import EncoderState, Zipformer, ZipformerConfig
+from asr.models.zipformer import ZipformerConfig
 from asr.nn.chunks import ChunkContext
 from asr.nn.feature_norm import FeatureNorm
 from asr.nn.linear import scaled_linear
@@ -25,8 +27,8 @@ from asr.nn.linear import scaled_linear
 class TransducerConfig:
     """Everything that fixes a model's shape; a checkpoint carries it."""
 
-    encoder: ZipformerConfig = field(default_factory=ZipformerConfig)
-    """The encoder."""
+    encoder: EncoderConfig = field(default_factory=ZipformerConfig)
+    """The encoder, of any kind."""
     vocab_size: int = 500
     """Output symbols, blank included."""
     context_size: int = 2
@@ -53,7 +55,7 @@ class EncoderOutput(NamedTuple):
 
     out: Tensor
     lens: Tensor
-    state: EncoderState
+    state: Any
 
 
 class CtcHead(nn.Module):
@@ -77,20 +79,18 @@ class Transducer(nn.Module):
         self.config = config
         dim, vocab = config.encoder.output_dim, config.vocab_size
         self.feature_norm = FeatureNorm(config.encoder.feature_dim)
-        self.encoder = Zipformer(config.encoder)
+        self.encoder = build_encoder(config.encoder)
         self.predictor = Predictor(vocab, config.predictor_dim, config.context_size)
         self.joiner = Joiner(dim, config.predictor_dim, config.joiner_dim, vocab)
         self.simple_am_proj = scaled_linear(dim, vocab, scale=0.25)
         self.simple_lm_proj = scaled_linear(config.predictor_dim, vocab, scale=0.25)
         self.ctc_head = CtcHead(dim, vocab) if config.ctc_head else None
 
-    def init_state(self, batch_size: int, context: ChunkContext) -> EncoderState:
+    def init_state(self, batch_size: int, context: ChunkContext) -> Any:
         """An empty past for streaming under `context`; every leaf has the batch first."""
         return self.encoder.init_state(batch_size, context, device=self.feature_norm.mean.device)
 
-    def encode(
-        self, x: Tensor, x_lens: Tensor, *, context: ChunkContext, state: EncoderState | None = None
-    ) -> EncoderOutput:
+    def encode(self, x: Tensor, x_lens: Tensor, *, context: ChunkContext, state: Any = None) -> EncoderOutput:
         """Encode features as they come from the front of the house, un-normalised.
 
         Args:
@@ -112,10 +112,14 @@ def model_config_from_dict(values: dict[str, Any]) -> TransducerConfig:
     Raises ConfigError, naming it, for a key this version does not know.
     """
     try:
-        inner = {key: value for key, value in values.items() if key != "encoder"}
+        inner, shape = dict(values), dict(values["encoder"])
+        del inner["encoder"]
+        kind = shape.pop("kind", "zipformer")  # checkpoints from before there was a choice do not say
+        if kind not in KINDS:
+            raise ConfigError(f"the model's encoder is a {kind}, which this version does not know; upgrade Rill")
         _check_known(inner, TransducerConfig)
-        _check_known(values["encoder"], ZipformerConfig)
-        return TransducerConfig(encoder=ZipformerConfig(**values["encoder"]), **inner)
+        _check_known(shape, KINDS[kind])
+        return TransducerConfig(encoder=KINDS[kind](**shape), **inner)
     except (KeyError, TypeError) as error:
         raise ConfigError(f"the model's configuration does not fit this version: {error}") from error
 
@@ -126,8 +130,10 @@ def _check_known(values: dict[str, Any], schema: type) -> None:
 
 
 def model_config_to_dict(config: TransducerConfig) -> dict[str, Any]:
-    """Plain, JSON-able values."""
-    return asdict(config)
+    """Plain, JSON-able values, among them the encoder's kind."""
+    values = asdict(config)
+    values["encoder"]["kind"] = kind_of(config.encoder)
+    return values
 
 
 def count_parameters(module: nn.Module | None) -> int:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from asr.errors import ConfigError
+from asr.models.encoder import EncoderConfig
 
 
 @dataclass(kw_only=True)
-class ZipformerConfig:
+class ZipformerConfig(EncoderConfig):
     """Sizes and training choices of one encoder; lists have one entry per stack. Defaults are the medium model."""
 
-    feature_dim: int = 80
-    """Mel bins of the input features."""
     embed_channels: list[int] = field(default_factory=lambda: [8, 32, 128])
     """Channels of the three front-end convolutions; the deployment client can serve only a last width of 128."""
     embed_expansion: int = 3
@@ -96,15 +95,9 @@ class ZipformerConfig:
         """Chunk sizes must be multiples of this: the largest downsampling factor, and the output's."""
         return max(*self.downsampling_factors, self.output_downsampling)
 
-    def check_chunk_size(self, size: int | None, name: str = "chunk_size") -> None:
-        """Raise ConfigError, naming the setting, unless the encoder can work in chunks of `size` 50 Hz frames."""
-        step = self.chunk_multiple
-        if size is not None and (size < step or size % step):
-            low = max(size // step, 1) * step
-            raise ConfigError(
-                f"{name}={size} must be a multiple of {step}, the largest downsampling factor; "
-                f"use {low} or {low + step}"
-            )
+    @property
+    def can_stream(self) -> bool:
+        return self.causal
 
     @property
     def output_dim(self) -> int:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from asr.errors import ConfigError
+from asr.models.encoder import refuse_steps
 from asr.models.zipformer.config import ZipformerConfig
 from asr.models.zipformer.embed import ConvEmbed
 from asr.models.zipformer.resample import Downsample, downsampled_lens
@@ -65,10 +66,10 @@ class Zipformer(nn.Module):
 
     def _cache_frames(self, context: ChunkContext) -> int:
         if not self.supports_step:
-            raise ConfigError("encoder.causal=false: this model hears whole utterances only and cannot stream")
+            raise refuse_steps("encoder.causal=false")
         if context.chunk_size is None or context.left_frames is None:
             raise ConfigError(f"streaming needs a chunk size and a left context, not {context}; e.g. 32 and 128")
-        self.config.check_chunk_size(context.chunk_size)
+        self.config.check_context(context)
         return context.left_frames
 
     def draw_context(self) -> ChunkContext:
