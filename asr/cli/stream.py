@@ -11,14 +11,18 @@ from asr.cli.arguments import parse
 from asr.cli.settings import settings
 
 if TYPE_CHECKING:
+    from lhotse.cut import Cut
+
+    from asr.evaluation.latency import Shown
     from asr.features import Audio
-    from asr.streaming import Recognizer, StreamConfig
+    from asr.streaming import Recognizer, Stream, StreamConfig
 
 USAGE = """usage: asr stream EXP FILE [key=value ...]
        asr stream EXP --sample
 
 Feeds a recording to the recogniser as a microphone would and prints each new partial result with the time at which
-enough audio was in. --sample takes an utterance of the model's own test set. EXP is a checkpoint, or a run's folder.
+enough audio was in; at the end, how long a listener waited, and how much computing it took. --sample takes an utterance
+of the model's own test set. EXP is a checkpoint, or a run's folder.
 
   chunk_size=16 left_context=64    50 Hz frames decoded at a time, and remembered before
   search.method=BEAM               GREEDY, BEAM or CTC_GREEDY
@@ -39,44 +43,91 @@ def main(argv: Sequence[str]) -> int:
     recognizer = asr.load(config.checkpoint)
     if bool(files) == ("--sample" in arguments.flags):
         raise ConfigError("name one audio file, or use --sample")
-    audio = read_audio(files[0] if files else _sample(config.checkpoint))
+    sample = None if files else _sample(config.checkpoint)
+    audio = read_audio(files[0] if sample is None else sample.recording.sources[0].source)
     for note in audio.notes:
         print(note)
-    started, spent, heard = time.monotonic(), 0.0, 0.0
-    for heard, text, seconds in follow(recognizer, audio, config, realtime="--realtime" in arguments.flags):
-        spent += seconds
-        print(f"{heard:7.2f} s  {text}", flush=True)
-    print(f"real-time factor {spent / max(heard, 1e-9):.3f}, {time.monotonic() - started:.1f} s in all")
+    shown, chunk_s = [], []
+    for moment in follow(recognizer, audio, config, chunk_s=chunk_s, realtime="--realtime" in arguments.flags):
+        shown.append(moment)
+        print(f"{moment.heard_s:7.2f} s  {moment.text}", flush=True)
+    _report(recognizer, audio, config, shown, chunk_s, sample)
     return 0
 
 
 def follow(
-    recognizer: Recognizer, audio: Audio, config: StreamConfig, *, realtime: bool = False
-) -> Iterator[tuple[float, str, float]]:
-    """(seconds heard, text so far, seconds of computing since the last) whenever the text changes, and at the end."""
-    stream, shown, spent = recognizer.stream(config), "", 0.0
+    recognizer: Recognizer, audio: Audio, config: StreamConfig, *, chunk_s: list[float], realtime: bool = False
+) -> Iterator[Shown]:
+    """What there is to read, whenever that changes, and the final answer.
+
+    Args:
+        chunk_s: takes the computing time of each chunk, its features included, in seconds.
+        realtime: feed no faster than the recording plays.
+    """
+    from asr.evaluation.latency import Shown
+
+    stream, text, begun = recognizer.stream(config), "", time.monotonic()
     piece = max(int(_PIECE_S * audio.sample_rate), 1)
-    begun = time.monotonic()
+    spent_s = 0.0
     for start in range(0, len(audio.samples), piece):
-        heard = min(start + piece, len(audio.samples)) / audio.sample_rate
+        heard_s = min(start + piece, len(audio.samples)) / audio.sample_rate
         if realtime:
-            time.sleep(max(begun + heard - time.monotonic(), 0.0))
+            time.sleep(max(begun + heard_s - time.monotonic(), 0.0))
         before = time.perf_counter()
         stream.accept(audio.samples[start : start + piece], audio.sample_rate)
-        while recognizer.decode([stream]):
-            pass
-        spent += time.perf_counter() - before
-        if (text := stream.partial.text) != shown:
-            yield heard, text, spent
-            shown, spent = text, 0.0
-    before = time.perf_counter()
+        spent_s += time.perf_counter() - before
+        spent_s = _decode(recognizer, stream, chunk_s, spent_s)
+        if (partial := stream.partial.text) != text:
+            text = partial
+            yield Shown(heard_s, text)
     stream.finish()
-    while recognizer.decode([stream]):
-        pass
-    yield len(audio.samples) / audio.sample_rate, stream.final.text, spent + time.perf_counter() - before
+    _decode(recognizer, stream, chunk_s, spent_s)
+    yield Shown(len(audio.samples) / audio.sample_rate, stream.final.text)
 
 
-def _sample(checkpoint: str) -> Path:
+def _decode(recognizer: Recognizer, stream: Stream, chunk_s: list[float], spent_s: float) -> float:
+    """Decode all that is ready, noting each chunk's time; `spent_s` was spent on the first one's features already."""
+    while stream.ready:
+        before = time.perf_counter()
+        recognizer.decode([stream])
+        chunk_s.append(spent_s + time.perf_counter() - before)
+        spent_s = 0.0
+    return spent_s
+
+
+def _report(
+    recognizer: Recognizer,
+    audio: Audio,
+    config: StreamConfig,
+    shown: list[Shown],
+    chunk_s: list[float],
+    sample: Cut | None,
+) -> None:
+    """Print delays and speed."""
+    import torch
+    from rich.console import Console
+
+    from asr.evaluation import Transcript, Unit, Watched, algorithmic_latency, measure_delays, measure_speed
+    from asr.evaluation.positions import hear_words, known_words
+    from asr.evaluation.waits import latency_rows, rows_table
+    from asr.evaluation.wer import score_utterance
+
+    answer, audio_s = shown[-1].text, len(audio.samples) / audio.sample_rate
+    spoken = answer if sample is None else sample.supervisions[0].text
+    known = [] if sample is None else known_words(sample)
+    words = known or hear_words(audio, spoken, recognizer.model, recognizer.tokenizer)
+    alignment = score_utterance(Transcript("", spoken, answer)).alignment
+    rows = latency_rows(
+        algorithmic_latency(chunk_size=config.chunk_size, lookahead=recognizer.model.encoder.lookahead),
+        measure_delays(
+            [Watched(words, shown, audio_s)], [alignment], unit=Unit.WORD, positions="known" if known else "aligned"
+        ),
+        measure_speed(chunk_s, audio_s=audio_s, chunk_s=chunk_s, num_threads=torch.get_num_threads()),
+    )
+    Console().print(rows_table({"this stream": rows}))
+
+
+def _sample(checkpoint: str) -> Cut:
     """The longest test utterance of the corpus that a model comes from."""
     from asr.checkpoint.format import read_metadata
     from asr.checkpoint.model import find_checkpoint
@@ -89,4 +140,4 @@ def _sample(checkpoint: str) -> Path:
     cuts = read_cuts(cuts_path(origin["folder"], origin["test"][0]))
     longest = max(cuts, key=lambda cut: (cut.duration, cut.id))
     print(f"{longest.id}: {longest.supervisions[0].text}")
-    return Path(longest.recording.sources[0].source)
+    return longest

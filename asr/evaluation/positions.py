@@ -11,6 +11,7 @@ from torch import Tensor
 from asr.data import Batch
 from asr.evaluation.latency import SpokenWord
 from asr.evaluation.wer import Unit, split_text
+from asr.features import Audio, Fbank, Resampler
 from asr.models.transducer import Transducer
 from asr.nn.chunks import ChunkContext
 from asr.text import Tokenizer
@@ -18,6 +19,8 @@ from asr.text import Tokenizer
 if TYPE_CHECKING:
     from lhotse.cut import Cut
 
+LONGEST_ALIGNED_S = 120
+"""Alignment hears a recording as a whole; beyond this it would take long and much memory."""
 FRAME_S = 0.04
 """Seconds per encoder frame."""
 
@@ -81,6 +84,15 @@ def align_words(
     log_probs = model.ctc_head(encoded.out).cpu()
     rows = zip(log_probs, encoded.lens.tolist(), texts, strict=True)
     return [_align(row[:frames], tokenizer, text, unit) for row, frames, text in rows]
+
+
+def hear_words(audio: Audio, text: str, model: Transducer, tokenizer: Tokenizer) -> list[SpokenWord]:
+    """When the words of `text` are said in a recording; none without a CTC head, or if it lasts over two minutes."""
+    if model.ctc_head is None or len(audio.samples) > LONGEST_ALIGNED_S * audio.sample_rate:
+        return []
+    samples = Resampler(audio.sample_rate, 16000)(audio.samples)
+    features, lens = Fbank()(samples[None], torch.tensor([len(samples)]))
+    return align_words(model, tokenizer, features, lens, [text])[0]
 
 
 def _align(log_probs: Tensor, tokenizer: Tokenizer, text: str, unit: Unit) -> list[SpokenWord]:

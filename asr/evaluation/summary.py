@@ -55,7 +55,8 @@ def _report_rows(report: Report) -> list[Row]:
         f"{100 * counts.rate:.2f} % ({100 * report.interval.low:.2f}–{100 * report.interval.high:.2f}), "
         f"S/D/I {counts.substitutions}/{counts.deletions}/{counts.insertions} of {counts.reference_words}"
     )
-    waits = [Row(f"{report.name}, {search}: {what}", figures) for what, figures in latency_rows(report)]
+    found = latency_rows(report.latency, report.delays, report.speed)
+    waits = [Row(f"{report.name}, {search}: {what}", figures) for what, figures in found]
     return [Row(f"{report.name}, {search}: WER", rate), *waits]
 
 

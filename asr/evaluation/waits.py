@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
@@ -15,24 +15,31 @@ POSITIONS = {"aligned": ", by forced alignment", "mixed": ", some by forced alig
 """Said of words whose times the corpus does not give."""
 
 
-def latency_table(reports: Sequence[Report], *, title: str | None = None) -> Table:
-    """One column per report, one row per figure; what nobody measured is left out."""
-    table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+def latency_table(reports: Sequence[Report]) -> Table:
+    """One column per report, one row per figure."""
+    return rows_table({r.name: latency_rows(r.latency, r.delays, r.speed) for r in reports})
+
+
+def rows_table(columns: Mapping[str, Sequence[tuple[str, str]]]) -> Table:
+    """Figures of one or more test sets side by side, for a terminal."""
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     table.add_column("latency and speed")
-    columns = [dict(latency_rows(report)) for report in reports]
-    for report in reports:
-        table.add_column(report.name, justify="right", no_wrap=True)
-    for what in dict.fromkeys(what for column in columns for what in column):
-        table.add_row(what, *(column.get(what, "–") for column in columns))
+    for name in columns:
+        table.add_column(name, justify="right", no_wrap=True)
+    found = [dict(rows) for rows in columns.values()]
+    for what in dict.fromkeys(what for rows in found for what in rows):
+        table.add_row(what, *(rows.get(what, "–") for rows in found))
     return table
 
 
-def latency_rows(report: Report) -> list[tuple[str, str]]:
-    """What was measured, and the figures."""
+def latency_rows(
+    latency: AlgorithmicLatency | None, delays: Delays | None, speed: Speed | None
+) -> list[tuple[str, str]]:
+    """What was measured, and the figures; what was not is left out."""
     return [
-        *(_algorithmic(report.latency) if report.latency else []),
-        *(_delays(report.delays) if report.delays else []),
-        *(speed_rows(report.speed) if report.speed else []),
+        *(_algorithmic(latency) if latency else []),
+        *(_delays(delays) if delays else []),
+        *(_speed(speed) if speed else []),
     ]
 
 
@@ -54,7 +61,7 @@ def _delays(delays: Delays) -> list[tuple[str, str]]:
     ]
 
 
-def speed_rows(speed: Speed) -> list[tuple[str, str]]:
+def _speed(speed: Speed) -> list[tuple[str, str]]:
     """What the computer adds."""
     rows = []
     if chunk := speed.chunk_percentiles_ms:
