@@ -104,7 +104,8 @@ class FastBeamSearch:
         blank = arcs[..., self._scorer.blank_id]  # to end costs as much as a blank
         score, ends = self._prune(score, blank)
         score, rank = score.topk(contexts.score.shape[1], dim=1)
-        chosen = chosen.gather(1, rank)
+        # A slot that holds nothing repeats the best one, so that it never keeps an old sequence alive.
+        chosen = chosen.gather(1, torch.where(score > NEVER, rank, rank[:, :1]))
         parent, symbol = torch.div(chosen, arcs.shape[-1], rounding_mode="floor"), chosen % arcs.shape[-1]
         moved = self._move(contexts, score, parent, symbol)
         ends = ends & _among(self._key(contexts.context), self._key(moved.context), score > NEVER)

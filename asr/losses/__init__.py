@@ -1,5 +1,6 @@
 """Losses: the simple, pruned and full transducer loss, and CTC."""
 
+from asr.losses.backend import Backend
 from asr.losses.config import LossScales, TransducerLossConfig, loss_scales
 from asr.losses.ctc import ctc_loss
 from asr.losses.full import full_transducer_loss
@@ -9,6 +10,7 @@ from asr.losses.ranges import prune_ranges
 from asr.losses.simple import SimpleLoss, smoothed_transducer_loss
 
 __all__ = [
+    "Backend",
     "LatticeScore",
     "LossScales",
     "SimpleLoss",

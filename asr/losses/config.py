@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from asr.errors import ConfigError
+from asr.losses.backend import Backend
 from asr.losses.lattice import Topology
 
 
@@ -29,6 +30,8 @@ class TransducerLossConfig:
     """Whether a symbol consumes a frame."""
     ctc_scale: float = 0.0
     """Weight of the CTC loss, >= 0; 0 means that there is none, 0.2 is usual."""
+    backend: Backend = Backend.AUTO
+    """Whose code computes the simple and the pruned loss; the results are equal."""
 
     def __post_init__(self) -> None:
         if self.prune_range < 2:

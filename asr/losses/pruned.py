@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from asr.losses import k2_losses
+from asr.losses.backend import Backend, use_k2
 from asr.losses.full import arc_log_probs, next_symbols
 from asr.losses.lattice import Topology, transducer_score
 from asr.losses.precision import drop_negligible, flush_tiny, full_precision, no_autocast
@@ -32,6 +34,7 @@ def pruned_joiner_loss(
     blank_id: int = 0,
     delay_penalty: float = 0.0,
     topology: Topology = Topology.REGULAR,
+    backend: Backend = Backend.AUTO,
     block_rows: int | None = None,
 ) -> Tensor:
     """Joiner and pruned loss in one, (B,), without ever holding the logits of a batch.
@@ -47,9 +50,23 @@ def pruned_joiner_loss(
         symbols: transcripts, (B, S) int64; anything beyond symbol_lens.
         ranges: label positions per frame, (B, T, r), from `prune_ranges`.
         symbol_lens, frame_lens: (B,).
+        backend: whose code computes it; k2's does hold the logits.
         block_rows: rows at a time; None chooses 2048 on a CPU, where a block should stay in cache, and 65536 elsewhere.
     """
     with no_autocast(encoder_proj.device):
+        if use_k2(backend, symbols, encoder_proj.shape[1]):
+            logits = k2_losses.joiner_logits(encoder_proj, predictor_proj, output_weight, output_bias, ranges)
+            return pruned_transducer_loss(
+                logits,
+                symbols,
+                ranges,
+                symbol_lens,
+                frame_lens,
+                blank_id=blank_id,
+                delay_penalty=delay_penalty,
+                topology=topology,
+                backend=Backend.K2,
+            )
         targets = _window_targets(symbols, symbol_lens, ranges, blank_id)
         wanted = _inside(ranges, symbol_lens, frame_lens)
         rows = _rows(wanted.flatten().nonzero().squeeze(1), ranges, targets, predictor_proj.shape[1])
@@ -71,12 +88,24 @@ def pruned_transducer_loss(
     blank_id: int = 0,
     delay_penalty: float = 0.0,
     topology: Topology = Topology.REGULAR,
+    backend: Backend = Backend.AUTO,
 ) -> Tensor:
     """The pruned loss, (B,), for joiners of any form: logits (B, T, r, C) were computed at `ranges` (B, T, r).
 
     Other arguments as in `pruned_joiner_loss`.
     """
     with no_autocast(logits.device):
+        if use_k2(backend, symbols, logits.shape[1]):
+            return k2_losses.pruned_loss(
+                logits,
+                symbols,
+                ranges,
+                symbol_lens,
+                frame_lens,
+                blank_id=blank_id,
+                delay_penalty=delay_penalty,
+                topology=topology,
+            )
         targets = _window_targets(symbols, symbol_lens, ranges, blank_id)
         symbol, blank = arc_log_probs(logits, targets, blank_id)
         return _window_loss(symbol, blank, ranges, symbols, symbol_lens, frame_lens, topology, delay_penalty)

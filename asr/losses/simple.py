@@ -11,6 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from asr.losses import k2_losses
+from asr.losses.backend import Backend, use_k2
 from asr.losses.full import next_symbols
 from asr.losses.lattice import Topology, transducer_score
 from asr.losses.precision import flush_tiny, flush_tiny_grad, full_precision, no_autocast
@@ -52,6 +54,7 @@ def smoothed_transducer_loss(
     am_scale: float = 0.0,
     delay_penalty: float = 0.0,
     topology: Topology = Topology.REGULAR,
+    backend: Backend = Backend.AUTO,
 ) -> SimpleLoss:
     """Transducer loss for logits am + lm, interpolated (in the log domain) with label-only and acoustic-only models.
 
@@ -63,9 +66,24 @@ def smoothed_transducer_loss(
         lm_scale: weight of the label-only model, in [0, 1].
         am_scale: weight of the acoustic-only model, in [0, 1]. Its unigram averages lm over the whole padded batch,
             so with am_scale != 0 utterances of a batch do influence one another.
+        backend: whose code computes it.
     """
     with no_autocast(am.device):
-        am, lm = flush_tiny_grad(full_precision(am)), flush_tiny_grad(full_precision(lm))
+        if use_k2(backend, symbols, am.shape[1]):
+            return SimpleLoss(
+                *k2_losses.smoothed_loss(
+                    am,
+                    lm,
+                    symbols,
+                    symbol_lens,
+                    frame_lens,
+                    blank_id=blank_id,
+                    lm_scale=lm_scale,
+                    am_scale=am_scale,
+                    delay_penalty=delay_penalty,
+                    topology=topology,
+                )
+            )
         targets = next_symbols(symbols, symbol_lens, blank_id)[:, :-1]
         am_arcs, lm_arcs = _am_arcs(am, targets, blank_id), _lm_arcs(lm, targets, blank_id)
         normalizer = _joint_normalizer(am, lm)

@@ -81,6 +81,7 @@ class TransducerObjective(nn.Module):
             am_scale=config.am_scale,
             topology=config.topology,
             delay_penalty=config.delay_penalty,
+            backend=config.backend,
         )
         ranges = prune_ranges(
             simple.px_grad, simple.py_grad, token_lens, encoded.lens, config.prune_range, config.topology
@@ -97,6 +98,7 @@ class TransducerObjective(nn.Module):
             encoded.lens,
             topology=config.topology,
             delay_penalty=config.delay_penalty,
+            backend=config.backend,
         )
         parts = {"simple": simple.loss.sum(), "pruned": pruned.sum()}
         return scales.simple * parts["simple"] + scales.pruned * parts["pruned"], parts

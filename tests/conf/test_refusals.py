@@ -71,7 +71,7 @@ OTHER_ROOTS = {
     ("decode", "num_threads=0"): "num_threads=0 must be at least 1",
     ("decode", "max_duration_s=0"): "max_duration_s=0.0 must be above 0",
     ("decode", "search.beam=0"): "search.beam=0 keeps nothing",
-    ("decode", "search.method=beem"): "search.method=beem must be one of GREEDY, BEAM, CTC_GREEDY",
+    ("decode", "search.method=beem"): "search.method=beem must be one of GREEDY, BEAM, FAST_BEAM, ",
     ("decode", "data.lists=x"): "data.lists is no setting; did you mean data.list?",
     ("average", "chunk_size=0"): "chunk_size=0 must be a positive number",
     ("stream", "left_context=0"): "left_context=0 must be a positive number",
