@@ -13,17 +13,16 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from asr.checkpoint.model import LoadedModel
+    from asr.config.decode_config import AverageConfig
     from asr.data import Batch
 
 USAGE = """usage: asr average EXP [key=value ...]
 
-Compares, on the dev set, the newest checkpoint of a run with averages over its last stretch, each with a few
-corrections of the blank's bias (a young transducer often waits too long to speak). The best becomes
+Compares, on the dev set, the newest checkpoint of a run with averages over its last stretch. The best becomes
 EXP/averaged.safetensors, which other commands then take.
 
   split=dev                            where candidates are compared
   chunk_size=32 left_context=128       how candidates are decoded
-  blank_penalties=[0]                  leave the blank alone
 """
 
 
@@ -35,7 +34,6 @@ def main(argv: Sequence[str]) -> int:
     from asr.checkpoint.folder import list_checkpoints
     from asr.checkpoint.model import AVERAGED, load_model, save_model
     from asr.errors import CheckpointError
-    from asr.evaluation.recognise import context_for, error_rates
 
     run_dir, console = Path(config.checkpoint), Console()
     paths = list_checkpoints(run_dir / "checkpoints")
@@ -43,38 +41,36 @@ def main(argv: Sequence[str]) -> int:
         raise CheckpointError(f"there are no checkpoints in {run_dir / 'checkpoints'}; give the folder of a run")
     loaded = load_model(paths[-1])
     dev = list(_dev_batches(loaded, config.split))
-    context = context_for(loaded.model, config.chunk_size, config.left_context)
-    best = Candidate(float("inf"), "", 0.0, {})
+    best = Candidate(float("inf"), "", {})
     for name, weights in candidates(paths):
         loaded.model.load_state_dict(weights)
-        penalties = config.blank_penalties
-        rates = error_rates(loaded.model, loaded.tokenizer, dev, context, blank_penalties=penalties)
-        shown = "  ".join(f"{100 * rate:.2f}" for rate in rates.values())
-        console.print(f"{name}: dev WER % at blank penalties {penalties}: {shown}", highlight=False, soft_wrap=True)
-        penalty, rate = min(rates.items(), key=lambda item: item[1])
-        best = min(best, Candidate(rate, name, penalty, weights), key=lambda candidate: candidate.rate)
-    notes = {"chosen": best.name, "dev_wer": best.rate, "blank_penalty": best.penalty}
-    weights, origin = with_blank_penalty(best.weights, best.penalty), loaded.metadata["origin"]
-    save_model(run_dir / AVERAGED, loaded.model, loaded.tokenizer, weights=weights, origin=origin, average=notes)
-    console.print(f"wrote {run_dir / AVERAGED}: {best.name}, blank penalty {best.penalty}", highlight=False)
+        rate = _error_rate(loaded, dev, config)
+        console.print(f"{name}: dev WER {100 * rate:.2f} %", highlight=False)
+        best = min(best, Candidate(rate, name, weights), key=lambda candidate: candidate.rate)
+    notes = {"chosen": best.name, "dev_wer": best.rate}
+    origin = loaded.metadata["origin"]
+    save_model(run_dir / AVERAGED, loaded.model, loaded.tokenizer, weights=best.weights, origin=origin, average=notes)
+    console.print(f"wrote {run_dir / AVERAGED}: {best.name}", highlight=False)
     return 0
 
 
 class Candidate(NamedTuple):
-    """Weights, and the blank penalty that suits them best on the dev set."""
+    """Weights, and how well they do on the dev set."""
 
     rate: float
     name: str
-    penalty: float
     weights: dict[str, Tensor]
 
 
-def with_blank_penalty(weights: dict[str, Tensor], penalty: float) -> dict[str, Tensor]:
-    """Weights whose joiner holds a blank penalty, nats, in its bias: every search and every export then applies it."""
-    name = "joiner.output_linear.bias"
-    bias = weights[name].clone()
-    bias[0] -= penalty
-    return {**weights, name: bias}
+def _error_rate(loaded: LoadedModel, batches: list[Batch], config: AverageConfig) -> float:
+    from asr.decoding import SearchConfig, build_search
+    from asr.evaluation import score
+    from asr.evaluation.recognise import context_for, recognise
+
+    search = build_search(SearchConfig(), loaded.model)
+    context = context_for(loaded.model, config.chunk_size, config.left_context)
+    found = recognise(loaded.model, loaded.tokenizer, search, batches, context)
+    return score(item.transcript for item in found).rate
 
 
 def _dev_batches(loaded: LoadedModel, split: str | None) -> Iterator[Batch]:

@@ -78,12 +78,8 @@ class AverageConfig:
     """Frames (50 Hz) that become visible together, while comparing."""
     left_context: int | None = 128
     """Frames (50 Hz) visible before the chunk, while comparing."""
-    blank_penalties: List[float] = field(default_factory=lambda: [0.0, 1.0, 2.0, 3.0, 4.0])  # noqa: UP006
-    """Corrections of the blank's bias to try, nats; the best one becomes part of the model. [0] leaves it alone."""
 
     def __post_init__(self) -> None:
-        if not self.blank_penalties:
-            raise ConfigError("average.blank_penalties is empty; use [0] to leave the blank's bias alone")
         ChunkContext(chunk_size=self.chunk_size, left_context=self.left_context)  # checks both
 
 

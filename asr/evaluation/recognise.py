@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import torch
-
 from asr.data import Batch
-from asr.decoding import Hypothesis, Search, SearchConfig, build_search
+from asr.decoding import Hypothesis, Search
 from asr.decoding.run import Step, decode_by_steps, decode_whole
 from asr.evaluation.latency import Shown, SpokenWord, needed_s
 from asr.evaluation.positions import WordPositions
-from asr.evaluation.wer import Transcript, score
+from asr.evaluation.wer import Transcript
 from asr.models.transducer import Transducer
 from asr.nn.chunks import ChunkContext
 from asr.text import Tokenizer
@@ -114,30 +112,3 @@ def _by_steps(
     alone = (batch.features[:1], batch.feature_lens[:1])
     decode_by_steps(model, search, *alone, context, observe=lambda step: timing.chunk_s.append(step.compute_s))
     return answers, shown
-
-
-@torch.no_grad()
-def error_rates(
-    model: Transducer,
-    tokenizer: Tokenizer,
-    batches: Iterable[Batch],
-    context: ChunkContext,
-    *,
-    blank_penalties: Sequence[float] = (0.0,),
-) -> dict[float, float]:
-    """Greedy word error rates, as fractions, by blank penalty; every utterance is encoded once.
-
-    Args:
-        context: what frames may see.
-        blank_penalties: nats taken from the blank's logit.
-    """
-    model.eval()
-    said: dict[float, list[Transcript]] = {penalty: [] for penalty in blank_penalties}
-    for batch in batches:
-        encoded = model.encode(batch.features, batch.feature_lens, context=context)
-        for penalty, transcripts in said.items():
-            search = build_search(SearchConfig(blank_penalty=penalty), model)
-            answers = search.finish(search.advance(encoded.out, encoded.lens, search.init(len(batch.ids))))
-            texts = (tokenizer.decode(answer.tokens) for answer in answers)
-            transcripts += map(Transcript, batch.ids, batch.texts, texts)
-    return {penalty: score(transcripts).rate for penalty, transcripts in said.items()}

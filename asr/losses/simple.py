@@ -15,7 +15,7 @@ from asr.losses import k2_losses
 from asr.losses.backend import Backend, use_k2
 from asr.losses.full import next_symbols
 from asr.losses.lattice import Topology, transducer_score
-from asr.losses.precision import flush_tiny, flush_tiny_grad, full_precision, no_autocast
+from asr.losses.precision import flush_tiny, no_autocast
 
 
 class SimpleLoss(NamedTuple):
