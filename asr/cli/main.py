@@ -14,6 +14,7 @@ COMMANDS = {
     "average": "average a run's checkpoints into the model to use",
     "decode": "recognise a test set and count errors",
     "stream": "recognise audio chunk by chunk, showing words as they come",
+    "serve": "recognise live speech for many clients at once, and on a page",
     "transcribe": "recognise audio files",
     "export": "write ONNX models for deployment, and verify them",
     "import-icefall": "turn a published icefall checkpoint into one of ours",

@@ -19,7 +19,7 @@ from hydra.errors import HydraException
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from asr.config.decode_config import AverageConfig, DecodeConfig, ExportRootConfig, StreamRootConfig
+from asr.config.decode_config import AverageConfig, DecodeConfig, ExportRootConfig, ServeRootConfig, StreamRootConfig
 from asr.config.sentences import unknown_key, why_meaningless, why_refused
 from asr.errors import ConfigError, RillError
 from asr.models.encoders import KINDS
@@ -40,6 +40,7 @@ def register() -> None:
         "decode_schema": DecodeConfig,
         "average_schema": AverageConfig,
         "stream_schema": StreamRootConfig,
+        "serve_schema": ServeRootConfig,
         "export_schema": ExportRootConfig,
     }.items():
         store.store(name=name, node=schema)

@@ -12,6 +12,7 @@ from asr.errors import ConfigError
 from asr.evaluation import Unit
 from asr.export.config import ExportConfig
 from asr.nn.chunks import ChunkContext
+from asr.serving.config import ServeConfig
 from asr.streaming.config import StreamConfig
 
 
@@ -89,6 +90,21 @@ class StreamRootConfig(StreamConfig):
 
     checkpoint: str = MISSING
     """A checkpoint, or the folder of a run."""
+
+
+@dataclass(kw_only=True)
+class ServeRootConfig(ServeConfig):
+    """The root of `asr serve`."""
+
+    checkpoint: str = MISSING
+    """A checkpoint, or the folder of a run."""
+    num_threads: int | None = None
+    """CPU threads; null leaves torch's choice."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.num_threads is not None and self.num_threads < 1:
+            raise ConfigError(f"num_threads={self.num_threads} must be at least 1; null leaves torch's choice")
 
 
 @dataclass(kw_only=True)

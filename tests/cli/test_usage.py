@@ -10,7 +10,19 @@ import pytest
 from asr.cli.main import COMMANDS
 from tests.conftest import REPO
 
-HEAVY = {"torch", "torchaudio", "lhotse", "hydra", "omegaconf", "numpy", "soundfile", "sentencepiece", "onnx"}
+HEAVY = {
+    "torch",
+    "torchaudio",
+    "lhotse",
+    "hydra",
+    "omegaconf",
+    "numpy",
+    "soundfile",
+    "sentencepiece",
+    "onnx",
+    "uvicorn",
+    "starlette",
+}
 HELP_OF_EVERYTHING = """
 import sys
 from asr.cli.main import COMMANDS, main
@@ -78,6 +90,9 @@ def test_nothing_at_all_is_wrong_usage(command):
         (["average"], "something is missing: usage: asr average"),
         (["export"], "something is missing: usage: asr export"),
         (["stream"], "something is missing: usage: asr stream"),
+        (["serve"], "something is missing: usage: asr serve"),
+        (["serve", "x", "port=70000"], "port=70000 must lie between 0 and 65535"),
+        (["serve", "x", "limits.idle_s=0"], "limits.idle_s=0.0 must be above 0"),
         (["transcribe", "x"], "something is missing: usage: asr transcribe"),
         (["import-icefall", "x"], "something is missing: usage: asr import-icefall"),
         (["info", "a", "b"], "'b' is one argument too many"),

@@ -23,7 +23,7 @@ ORDER = [
     ["losses", "optim", "decoding"],
     ["checkpoint", "evaluation"],
     ["streaming", "training"],
-    ["export"],
+    ["export", "serving"],
     ["bench"],
     ["config"],
     ["cli"],

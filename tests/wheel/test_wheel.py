@@ -52,3 +52,5 @@ def test_the_wheel_holds_no_tests_and_no_audio(wheel: Path):
         names = archive.namelist()
     assert not [name for name in names if name.startswith("tests/") or name.endswith((".flac", ".wav", ".tar"))]
     assert "asr/recipes/digits/NOTICE.md" in names
+    page = {path.name for path in (REPO / "asr" / "serving" / "page").iterdir()}
+    assert page and {f"asr/serving/page/{name}" for name in page} <= set(names)

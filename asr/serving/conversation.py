@@ -1,0 +1,101 @@
+"""One client, from its first message to its last."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from asr.errors import StreamError
+from asr.serving.config import LimitConfig
+from asr.serving.engine import Engine
+from asr.serving.protocol import (
+    POLICY,
+    UNACCEPTABLE,
+    Refusal,
+    Start,
+    decode_audio,
+    error_event,
+    parse_end,
+    parse_start,
+)
+from asr.serving.session import Session
+
+
+async def converse(socket: WebSocket, engine: Engine, limits: LimitConfig, *, token: str | None) -> None:
+    """Serve an accepted connection until its stream is answered, or the client is gone."""
+    try:
+        start = await _hear_start(socket, limits.start_s, token)
+    except Refusal as refusal:
+        await turn_away(socket, refusal)
+        return
+    session = engine.open(start.sample_rate)
+    talking = asyncio.create_task(_talk(socket, session, limits.send_s))
+    listening = asyncio.create_task(_listen(socket, session, start.encoding, limits))
+    try:
+        await asyncio.wait({talking, listening}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        engine.drop(session)
+        for task in (talking, listening):
+            task.cancel()
+        await asyncio.gather(talking, listening, return_exceptions=True)
+
+
+async def turn_away(socket: WebSocket, refusal: Refusal) -> None:
+    """Say why in a sentence, and close."""
+    await socket.send_json(error_event(str(refusal), fatal=True))
+    await socket.close(refusal.code)
+
+
+async def _hear_start(socket: WebSocket, limit_s: float, token: str | None) -> Start:
+    try:
+        message = await asyncio.wait_for(_receive(socket), limit_s)
+    except asyncio.TimeoutError as error:
+        raise Refusal(POLICY, f"nothing came for {limit_s:g} s; send the start message at once") from error
+    if isinstance(message, bytes):
+        raise Refusal(UNACCEPTABLE, 'audio came before the start message; begin with {"type": "start", ...}')
+    return parse_start(message, token=token)
+
+
+async def _talk(socket: WebSocket, session: Session, limit_s: float) -> None:
+    """Send what there is to tell, to the end; a client that does not read is left."""
+    async for event in session.events():
+        await asyncio.wait_for(socket.send_json(event), limit_s)
+    await socket.close(session.close_code)
+
+
+async def _listen(socket: WebSocket, session: Session, encoding: str, limits: LimitConfig) -> None:
+    """Take what comes until the client is gone; rather than returning early, let `_talk` have the last word."""
+    deadline, refused = time.monotonic() + limits.session_s, 0
+    while True:
+        rest_s = deadline - time.monotonic()
+        try:
+            message = await asyncio.wait_for(_receive(socket), max(min(limits.idle_s, rest_s), 0.0))
+            if isinstance(message, bytes):
+                await session.put(decode_audio(message, encoding))
+            else:
+                parse_end(message)
+                session.end("end")
+        except asyncio.TimeoutError:
+            session.end("idle" if limits.idle_s < rest_s else "limit")
+            await asyncio.sleep(limits.idle_s)  # `_talk` closes; a client that never answers is not waited for
+            return
+        except Refusal as refusal:
+            session.fail(str(refusal), close_code=refusal.code)
+        except StreamError as error:
+            refused += 1
+            session.tell(error_event(str(error), fatal=False))
+            if refused > limits.refused_messages:
+                session.fail(f"more than {limits.refused_messages} messages were refused", close_code=UNACCEPTABLE)
+        if session.audio_s > limits.session_s or time.monotonic() > deadline:
+            session.end("limit")
+
+
+async def _receive(socket: WebSocket) -> str | bytes:
+    """The next message; raises WebSocketDisconnect."""
+    message = await socket.receive()
+    if message["type"] == "websocket.disconnect":
+        raise WebSocketDisconnect(message.get("code", 1006))
+    text, data = message.get("text"), message.get("bytes")
+    return text if text is not None else data

@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+import pytest
+
+import asr
+from asr.streaming import Recognizer
+from tests.models.make import DIGITS
+from tests.models.strings import Spoken, digit_strings
+
+pytest.importorskip("uvicorn", reason="the extra serve is not installed")
+
+
+@pytest.fixture(scope="session")
+def digits() -> Recognizer:
+    """A recogniser that knows English digits."""
+    return asr.load(str(DIGITS))
+
+
+@pytest.fixture(scope="session")
+def strings(data_dir) -> list[Spoken]:
+    """Connected digits, spoken by people."""
+    return digit_strings(data_dir, count=12)
