@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from asr.checkpoint.model import LoadedModel
     from asr.config.decode_config import DecodeConfig
+    from asr.decoding import SearchConfig
     from asr.evaluation import Report
 
 USAGE = """usage: asr decode EXP [key=value ...]
@@ -74,10 +75,15 @@ def decode_set(loaded: LoadedModel, config: DecodeConfig, name: str, cuts: CutSe
         progress=lambda batches: _with_progress(batches, name, len(cuts)),
     )
     report.settings["checkpoint"] = str(loaded.path)
-    stem = f"{name}-{config.search.method.value}-chunk-{context.chunk_size}-left-{context.left_context}"
-    write_listing(out / f"{stem}.txt", scored)
-    report.save(out / f"{stem}.json")
+    path = report_path(out, name, config.search, context.chunk_size, context.left_context)
+    write_listing(path.with_suffix(".txt"), scored)
+    report.save(path)
     return report
+
+
+def report_path(out: Path, name: str, search: SearchConfig, chunk_size: int | None, left_context: int | None) -> Path:
+    """Where the report of one decoding goes; its listing lies beside it."""
+    return out / f"{name}-{search.method.value}-chunk-{chunk_size}-left-{left_context}.json"
 
 
 def _with_progress(batches: Any, name: str, total: int) -> Any:

@@ -13,6 +13,7 @@ COMMANDS = {
     "train": "train a model, or go on training it",
     "average": "average a run's checkpoints into the model to use",
     "decode": "recognise a test set and count errors",
+    "latency-curve": "decode at many chunk sizes, and draw errors against latency",
     "stream": "recognise audio chunk by chunk, showing words as they come",
     "serve": "recognise live speech for many clients at once, and on a page",
     "transcribe": "recognise audio files",

@@ -47,7 +47,8 @@ def main(argv: Sequence[str]) -> int:
     audio = read_audio(files[0] if sample is None else sample.recording.sources[0].source)
     for note in audio.notes:
         print(note)
-    shown, chunk_s = [], []
+    shown: list[Shown] = []
+    chunk_s: list[float] = []
     for moment in follow(recognizer, audio, config, chunk_s=chunk_s, realtime="--realtime" in arguments.flags):
         shown.append(moment)
         print(f"{moment.heard_s:7.2f} s  {moment.text}", flush=True)

@@ -19,7 +19,14 @@ from hydra.errors import HydraException
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from asr.config.decode_config import AverageConfig, DecodeConfig, ExportRootConfig, ServeRootConfig, StreamRootConfig
+from asr.config.decode_config import (
+    AverageConfig,
+    DecodeConfig,
+    ExportRootConfig,
+    LatencyCurveConfig,
+    ServeRootConfig,
+    StreamRootConfig,
+)
 from asr.config.sentences import unknown_key, why_meaningless, why_refused
 from asr.errors import ConfigError, RillError
 from asr.models.encoders import KINDS
@@ -38,6 +45,7 @@ def register() -> None:
     for name, schema in {
         "run_schema": run,
         "decode_schema": DecodeConfig,
+        "latency_curve_schema": LatencyCurveConfig,
         "average_schema": AverageConfig,
         "stream_schema": StreamRootConfig,
         "serve_schema": ServeRootConfig,

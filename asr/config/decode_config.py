@@ -68,6 +68,28 @@ class DecodeConfig:
 
 
 @dataclass(kw_only=True)
+class LatencyCurveConfig(DecodeConfig):
+    """The root of `asr latency-curve`; `chunk_size` and `left_context` are those of each point."""
+
+    chunk_sizes: list[int | None] = field(default_factory=lambda: [8, 16, 32, 64, None])
+    """Chunks to try, 50 Hz frames; null hears whole utterances."""
+    left_contexts: list[int] = field(default_factory=lambda: [64, 128, 256])
+    """Left contexts to try with each chunk that is no longer, 50 Hz frames."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.grid():
+            raise ConfigError("chunk_sizes and left_contexts leave no point; name at least one chunk, or null")
+
+    def grid(self) -> list[tuple[int | None, int | None]]:
+        """The points, (chunk_size, left_context)."""
+        chunks = [chunk for chunk in self.chunk_sizes if chunk is not None]
+        points: list[tuple[int | None, int | None]] = []
+        points += [(chunk, left) for left in self.left_contexts for chunk in chunks if chunk <= left]
+        return points + ([(None, None)] if None in self.chunk_sizes else [])
+
+
+@dataclass(kw_only=True)
 class AverageConfig:
     """The root of `asr average`."""
 
