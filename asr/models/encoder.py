@@ -44,9 +44,16 @@ class EncoderConfig:
                 f"use {low} or {low + step}"
             )
 
+    def check_lookahead(self, frames: int, name: str = "lookahead") -> None:
+        """Raise ConfigError, naming the setting, unless chunks can see `frames` 50 Hz frames beyond themselves."""
+        if frames:
+            raise ConfigError(f"{name}={frames} cannot be chosen for this encoder; use 0")
+
     def check_context(self, context: ChunkContext) -> None:
         """Raise ConfigError unless frames can see what `context` says."""
-        self.check_chunk_size(context.chunk_size)
+        for size in {size for row in context.row_sizes or [(context.chunk_size,)] for size in row}:
+            self.check_chunk_size(size)
+        self.check_lookahead(context.lookahead)
 
 
 class StreamingState(Protocol):

@@ -141,8 +141,8 @@ class FramedEncoder(nn.Module):
 
     def pad_whole(self, x: Tensor, context: ChunkContext) -> Tensor:
         """Fill whole utterances, (B, T, F), up to whole chunks and the lookahead, with frames nobody looks at."""
-        frames = max((x.shape[1] - 7) // 2, 1)
-        frames += -frames % (context.chunk_size or self.config.chunk_multiple)
+        frames = context.whole_chunks(max((x.shape[1] - 7) // 2, 1))
+        frames += -frames % self.config.chunk_multiple
         return pad(x, (0, 0, 0, 2 * frames + self.lookahead - x.shape[1]))
 
     def forward(

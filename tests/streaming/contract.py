@@ -51,6 +51,11 @@ def random_split(chunks: int, rng: random.Random) -> list[int]:
     return split
 
 
+def reach_beyond(subject: Subject, context: ChunkContext) -> int:
+    """Input frames that a step reads beyond its chunks: what the subject needs, and what the context lets it see."""
+    return subject.overlap + subject.input_rate * context.lookahead
+
+
 class Feed:
     """Hands out an utterance step by step, from any chunk on: true remaining lengths, at most the window."""
 
@@ -60,7 +65,7 @@ class Feed:
     def window(self, chunk: int, chunks: int) -> Batch:
         """The input of `chunks` chunks from number `chunk` on, and what the subject reads beyond them."""
         rate, size = self.subject.input_rate, self.context.chunk_size
-        start, length = rate * size * chunk, rate * size * chunks + self.subject.overlap
+        start, length = rate * size * chunk, rate * size * chunks + reach_beyond(self.subject, self.context)
         x = self.batch.x[:, start : start + length]
         x = pad(x, (0, 0, 0, length - x.shape[1]))
         return Batch(x, (self.batch.lens - start).clamp(0, length))
@@ -215,7 +220,7 @@ def check_positions(subject: Subject, batch: Batch, context: ChunkContext, rng: 
 def check_future(subject: Subject, batch: Batch, context: ChunkContext, rng: random.Random) -> None:
     """Nothing beyond a chunk and its lookahead moves its output; the last frame within reach does."""
     chunk = rng.randrange(max(int(subject.num_frames(batch.lens).min()) // context.chunk_size - 1, 1))
-    reach = subject.input_rate * context.chunk_size * (chunk + 1) + subject.overlap
+    reach = subject.input_rate * context.chunk_size * (chunk + 1) + reach_beyond(subject, context)
     done = context.chunk_size * (chunk + 1) // subject.frames_per_output
     before = subject.whole(*batch, context).out[:, :done]
     beyond, within = batch.x.clone(), batch.x.clone()
@@ -246,6 +251,7 @@ def check_contract(subject: Subject, context: ChunkContext, *, seed: int) -> Non
     assert sum(module.lookahead for module in subject.modules()) == subject.overlap, subject.name
     rng, generator = random.Random(seed), torch.Generator().manual_seed(seed)
     size, past = context.chunk_size, context.left_frames
+    past += context.lookahead
     frames = [past + 3 * size + rng.randrange(1, size), 3 * size, past + 2 * size + rng.randrange(1, size), size // 2]
     rng.shuffle(frames)
     batch = make_batch(subject, frames, generator)

@@ -179,7 +179,7 @@ class Stack(_Attending):
         return f"Stack{self.stack}by{self.module.factor}"
 
     def attend(self, x, lens, remembered, visible, context):
-        return self.module(x, lens, remembered, visible=visible, context=context)
+        return self.module(x, lens, remembered, visible=visible, chunk_size=context.chunk_size)
 
 
 class Embed(Subject):

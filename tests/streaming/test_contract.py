@@ -29,6 +29,13 @@ def test_contract(name, chunk_size, left_context):
     check_contract(SUBJECTS[name], context, seed=chunk_size)
 
 
+@pytest.mark.parametrize("chunk_size, lookahead", [(8, 8), (16, 8), (8, 16)])
+def test_contract_with_lookahead(chunk_size, lookahead):
+    """Each chunk is computed with the frames that follow it, in every layer, and still nothing beyond them shows."""
+    context = ChunkContext(chunk_size=chunk_size, left_context=16, lookahead=lookahead)
+    check_contract(SUBJECTS["Whole"], context, seed=chunk_size)
+
+
 @pytest.mark.parametrize("left_context", [64, 128, 256])
 @pytest.mark.parametrize("chunk_size", [8, 16, 32, 64])
 def test_model_masked_equals_stepped(chunk_size, left_context):

@@ -46,6 +46,9 @@ class ZipformerConfig(EncoderConfig):
     """Chunk sizes drawn in training, 50 Hz frames; null is the whole utterance. Causal models only."""
     left_contexts: list[int | None] = field(default_factory=lambda: [64, 128, 256, None])
     """Left contexts drawn in training, 50 Hz frames; null is unlimited."""
+    lookaheads: list[int] = field(default_factory=lambda: [0])
+    """Frames (50 Hz) beyond a chunk that all its layers see, drawn in training; 0 or multiples of the largest
+    downsampling factor."""
     dropout_end: float = 0.1
     """Where dropout rates end after falling from 0.3."""
     feature_mask_prob: float = 0.125
@@ -67,6 +70,10 @@ class ZipformerConfig(EncoderConfig):
             raise ConfigError(f"encoder.embed_channels={self.embed_channels} must have three entries")
         for size in self.chunk_sizes if self.causal else []:
             self.check_chunk_size(size, "encoder.chunk_sizes")
+        if not self.lookaheads:
+            raise ConfigError("encoder.lookaheads=[] must hold frames of 0 or more; use [0] for none")
+        for frames in self.lookaheads:
+            self.check_lookahead(frames, "encoder.lookaheads")
 
     def _check_ranges(self) -> None:
         sizes = "num_layers embed_channels downsampling_factors encoder_dims feedforward_dims num_heads cnn_kernels"
@@ -94,6 +101,11 @@ class ZipformerConfig(EncoderConfig):
     def chunk_multiple(self) -> int:
         """Chunk sizes must be multiples of this: the largest downsampling factor, and the output's."""
         return max(*self.downsampling_factors, self.output_downsampling)
+
+    def check_lookahead(self, frames: int, name: str = "lookahead") -> None:
+        step = self.chunk_multiple
+        if frames < 0 or frames % step:
+            raise ConfigError(f"{name}={frames} must be 0 or a multiple of {step}, the largest downsampling factor")
 
     @property
     def can_stream(self) -> bool:

@@ -35,7 +35,7 @@ class DepthwiseConv(nn.Module):
         """Nothing is remembered, (B, 0, C)."""
         return torch.zeros(batch_size, 0, len(self.weight), device=device)
 
-    def forward(self, x: Tensor, lens: Tensor, cache: Tensor, chunk_size: int | None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, lens: Tensor, cache: Tensor, chunk_size: int | Tensor | None) -> tuple[Tensor, Tensor]:
         return depthwise_conv(x, self.weight, self.bias, padding=self.lookahead), cache
 
 
@@ -57,21 +57,22 @@ class ChunkCausalDepthwiseConv(nn.Module):
         conv = self.causal_conv
         return torch.zeros(batch_size, conv.kernel_size[0] - 1, conv.in_channels, device=device)
 
-    def forward(self, x: Tensor, lens: Tensor, cache: Tensor, chunk_size: int | None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, lens: Tensor, cache: Tensor, chunk_size: int | Tensor | None) -> tuple[Tensor, Tensor]:
         """Convolve frames, (B, T, C) to (B, T, C).
 
         Args:
             x: zero beyond each row's length; with a chunk size, any length (the last chunk is filled up with zeros).
             lens: (B,); without a chunk size the row itself is the chunk.
             cache: the K // 2 frames before, (B, K // 2, C).
-            chunk_size: frames of the stack's rate, or None.
+            chunk_size: frames of the stack's rate, or None; or, where each row is a chunk, its nominal size, (B,).
         Returns:
             the convolved frames and the next cache.
         """
         extended, cache = extend_left(x, cache)
         causal = depthwise_conv(extended, self.causal_conv.weight, self.causal_conv.bias)
-        if chunk_size is None:
-            return torch.addcmul(causal, self._inside(x), self._row_edges(x.shape[1], lens)), cache
+        if not isinstance(chunk_size, int):
+            edges = self._row_edges(x.shape[1], lens if chunk_size is None else chunk_size)
+            return torch.addcmul(causal, self._inside(x), edges), cache
         batch, frames, channels = x.shape
         whole = pad(x, (0, 0, 0, -frames % chunk_size)).reshape(-1, chunk_size, channels)
         inside = self._inside(whole) * self.chunk_edges(chunk_size)
@@ -136,7 +137,7 @@ class ConvModule(nn.Module):
         """No frames yet, (B, K // 2, C), or (B, 0, C) where the module cannot step."""
         return self.depthwise_conv.init_state(batch_size, device)
 
-    def forward(self, x: Tensor, lens: Tensor, cache: Tensor, chunk_size: int | None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, lens: Tensor, cache: Tensor, chunk_size: int | Tensor | None) -> tuple[Tensor, Tensor]:
         """x (B, T, C), lens (B,), cache (B, K // 2, C), chunk size in x's frames to (B, T, C) and the next cache."""
         value, gate = self.in_proj(x).chunk(2, dim=2)
         gated = zero_padding(value * torch.sigmoid(self.balance_gate(gate)), lens)

@@ -49,10 +49,10 @@ class ConvNeXt(nn.Module):
         self.balance_out = Balancer(min_positive=0.4, max_positive=0.6, min_abs=1.0, max_abs=6.0)
         self.whiten = Whiten(groups=1, limit=5.0, grad_scale=0.01)
 
-    def forward(self, x: Tensor, cache: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, cache: Tensor, ahead: int = 0) -> tuple[Tensor, Tensor]:
         """x (B, N + 3, F, C), the last 3 frames lookahead only, zero beyond the length; cache (B, 3, F, C).
 
-        Returns (B, N, F, C) and the next cache: the last 3 frames before the lookahead.
+        Returns (B, N, F, C) and the next cache: the last 3 of the frames without the lookahead and `ahead` others.
         """
         frames = x.shape[1] - LOOKAHEAD
         extended, _ = extend_left(x, cache)
@@ -61,7 +61,8 @@ class ConvNeXt(nn.Module):
         y = self._point(self.pointwise_conv2, swoosh_l(self.balance_hidden(y)))
         keep = keep_sequences(y, self.skip_rate.value)
         y = y if keep is None else y * keep.unsqueeze(3)
-        return self.whiten(self.balance_out(x[:, :frames] + y)), extended[:, frames : frames + LOOKAHEAD]
+        kept = extended[:, frames - ahead : frames - ahead + LOOKAHEAD]
+        return self.whiten(self.balance_out(x[:, :frames] + y)), kept
 
     def _depthwise(self, x: Tensor) -> Tensor:
         conv = self.depthwise_conv
@@ -109,19 +110,20 @@ class ConvEmbed(nn.Module):
         """An empty past, (B, 3, F', C')."""
         return torch.zeros(batch_size, LOOKAHEAD, self.width, self.channels, device=device)
 
-    def forward(self, x: Tensor, x_lens: Tensor, cache: Tensor) -> Embedded:
+    def forward(self, x: Tensor, x_lens: Tensor, cache: Tensor, *, ahead: int = 0) -> Embedded:
         """Embed features.
 
         Args:
             x: (B, 2 N + 13, feature_dim) at 100 Hz, the last 13 frames lookahead only.
             x_lens: valid frames of this call, (B,); a row may end anywhere, or have ended before.
             cache: (B, 3, F', C').
+            ahead: how many of the N frames the next call will make again.
         Returns:
             N frames at 50 Hz, of which row b has min(N, (x_lens[b] - 7) // 2) valid ones.
         """
         lens = torch.div(x_lens - 7, 2, rounding_mode="floor").clamp(min=0)
         y = zero_padding(self._convolve(x), lens)
-        y, cache = self.convnext(y, cache)
+        y, cache = self.convnext(y, cache, ahead)
         y = self.out_whiten(linear(y.flatten(2), self._out_weight(), self.out.bias))
         return Embedded(self.dropout(self.out_norm(y)), lens.clamp(max=y.shape[1]), cache)
 

@@ -18,7 +18,8 @@ from asr.models.zipformer.config import ZipformerConfig
 from asr.models.zipformer.embed import ConvEmbed
 from asr.models.zipformer.resample import Downsample, downsampled_lens
 from asr.models.zipformer.stack import ZipformerStack
-from asr.models.zipformer.state import EncoderState
+from asr.models.zipformer.state import EncoderState, in_blocks
+from asr.nn.blocks import lay_out
 from asr.nn.chunks import ChunkContext, visible_frames
 from asr.tensors import zero_padding
 
@@ -33,7 +34,7 @@ class Zipformer(nn.Module):
     stride = 4
     """Feature frames per output frame."""
     lookahead = ConvEmbed.lookahead
-    """Feature frames, 100 Hz, that a step of a model that streams sees beyond its own; all of it the front end's."""
+    """Feature frames, 100 Hz, that a step of a model that streams sees beyond its own and the context's lookahead."""
 
     def __init__(self, config: ZipformerConfig):
         super().__init__()
@@ -76,14 +77,17 @@ class Zipformer(nn.Module):
         """A context for one training batch, from the configured choices; everything is visible unless causal."""
         if not self.config.causal:
             return ChunkContext()
-        chunk_size = random.choice(self.config.chunk_sizes)
-        return ChunkContext(chunk_size=chunk_size, left_context=random.choice(self.config.left_contexts))
+        config = self.config
+        chunk_size, left_context = random.choice(config.chunk_sizes), random.choice(config.left_contexts)
+        # A model without lookahead draws nothing for it, so that its training goes as it did before there was any.
+        lookahead = random.choice(config.lookaheads) if len(config.lookaheads) > 1 else config.lookaheads[0]
+        return ChunkContext(
+            chunk_size=chunk_size, left_context=left_context, lookahead=0 if chunk_size is None else lookahead
+        )
 
     def pad_whole(self, x: Tensor, context: ChunkContext) -> Tensor:
         """Fill whole utterances, (B, T, F), up to whole chunks and the lookahead, with frames nobody looks at."""
-        frames = max((x.shape[1] - 7) // 2, 1)
-        if context.chunk_size is not None:
-            frames += -frames % context.chunk_size
+        frames = context.whole_chunks(max((x.shape[1] - 7) // 2, 1)) + context.lookahead
         return pad(x, (0, 0, 0, 2 * frames + self.lookahead - x.shape[1]))
 
     def forward(
@@ -92,32 +96,52 @@ class Zipformer(nn.Module):
         """Encode the next S frames of each row.
 
         Args:
-            x: features, (B, 2 S + 13, feature_dim), the last 13 seen again by the next step.
-            x_lens: valid feature frames of this call, (B,): true remaining lengths, at most 2 S + 13.
+            x: features, (B, 2 (S + R) + 13, feature_dim), R the context's lookahead; all but the first 2 S are seen
+                again by the next step.
+            x_lens: valid feature frames of this call, (B,): true remaining lengths, at most 2 (S + R) + 13.
             state: from `init_state` or the last step; rows may be at different positions.
-            context: chunk size and left context; with a chunk size, S is a whole number of chunks.
+            context: chunk size, left context and lookahead; with a chunk size, S is a whole number of chunks.
         Returns:
             (B, ceil(S / 2), output_dim) at 25 Hz, valid lengths (B,), and the next state.
         """
-        embedded = self.embed(zero_padding(x, x_lens), x_lens, state.embed)
+        embedded = self.embed(zero_padding(x, x_lens), x_lens, state.embed, ahead=context.lookahead)
         x, lens = embedded.out, embedded.lens
-        visible = visible_frames(
-            context,
-            processed=state.processed,
-            lens=lens,
-            num_frames=x.shape[1],
-            cache_frames=state.stacks[0][0].key.shape[1] * self.config.downsampling_factors[0],
-        )
-        outputs, next_stacks = [], []
         masks = self._feature_masks(x)
-        for stack, dim, states, mask in zip(self.stacks, self.config.encoder_dims, state.stacks, masks):
-            x = _with_channels(x, dim)
-            x, states = stack(x, lens, states, visible=visible, context=context, feature_mask=mask)
-            outputs.append(x)
-            next_stacks.append(states)
-        out = self.downsample_output(_widest(outputs), lens)
-        next_state = EncoderState(tuple(next_stacks), embedded.cache, state.processed + lens)
+        frames = {
+            "num_frames": x.shape[1] - context.lookahead,
+            "cache_frames": state.stacks[0][0].key.shape[1] * self.config.downsampling_factors[0],
+        }
+        if context.in_blocks:
+            blocks = lay_out(context, lens, **frames)
+            out, stacks = self._run_blocks(x, lens, state, blocks, context, masks)
+            lens = lens.clamp(max=blocks.num_frames)
+        else:
+            visible = visible_frames(context, processed=state.processed, lens=lens, **frames)
+            out, stacks = self._run_stacks(x, lens, state.stacks, visible, context.chunk_size, masks)
+        out = self.downsample_output(out, lens)
+        next_state = EncoderState(stacks, embedded.cache, state.processed + lens)
         return out, downsampled_lens(lens, self.config.output_downsampling), next_state
+
+    def _run_blocks(self, x, lens, state, blocks, context, masks):
+        """Chunks as rows of their own, where they overlap or vary."""
+        pasts = tuple(
+            tuple(in_blocks(layer, blocks.at_rate(stack.factor)) for layer in layers)
+            for stack, layers in zip(self.stacks, state.stacks)
+        )
+        visible = blocks.visible(state.processed, lens, context.left_frames)
+        masks = [None if mask is None else mask.repeat_interleave(blocks.start.shape[1], dim=0) for mask in masks]
+        out, stacks = self._run_stacks(blocks.spread(x), blocks.lens(lens), pasts, visible, blocks.extent, masks)
+        return blocks.join(out), stacks
+
+    def _run_stacks(self, x, lens, states, visible, chunk_size, masks):
+        """(B, T, C) at 50 Hz through all stacks, to the channels of the widest and the next states."""
+        outputs, next_stacks = [], []
+        for stack, dim, past, mask in zip(self.stacks, self.config.encoder_dims, states, masks):
+            x = _with_channels(x, dim)
+            x, past = stack(x, lens, past, visible=visible, chunk_size=chunk_size, feature_mask=mask)
+            outputs.append(x)
+            next_stacks.append(past)
+        return _widest(outputs), tuple(next_stacks)
 
     def _feature_masks(self, x: Tensor) -> list[Tensor | None]:
         """In training, {0, 1} masks (B, 1, C_i) that drop upper channels of whole sequences, alike in all stacks."""

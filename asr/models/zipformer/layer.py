@@ -100,7 +100,7 @@ class ZipformerLayer(nn.Module):
         *,
         pos_emb: Tensor,
         visible: Tensor,
-        chunk_size: int | None,
+        chunk_size: int | Tensor | None,
         feature_mask: Tensor | None = None,
     ) -> tuple[Tensor, LayerState]:
         """Run the layer, at the rate of its stack.
@@ -111,7 +111,7 @@ class ZipformerLayer(nn.Module):
             state: what earlier steps left, L frames back.
             pos_emb: (L + 2T, pos_dim).
             visible: bool, True = seen, (B, T or 1, L + T).
-            chunk_size: frames, or None for the whole row.
+            chunk_size: frames, for all rows or (B,), or None for the whole row.
             feature_mask: {0, 1}, (B, 1, C), or None.
         Returns:
             (B, T, C) and the next state.

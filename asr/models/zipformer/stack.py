@@ -14,7 +14,7 @@ from asr.models.zipformer.layer import ZipformerLayer
 from asr.models.zipformer.positions import RelativePositions
 from asr.models.zipformer.resample import Downsample, downsampled_lens, upsample
 from asr.models.zipformer.state import LayerState
-from asr.nn.chunks import ChunkContext
+from asr.nn.cache import past_frames
 from asr.nn.schedule import ScheduledFloat
 
 
@@ -60,20 +60,31 @@ class ZipformerStack(nn.Module):
         states: tuple[LayerState, ...],
         *,
         visible: Tensor,
-        context: ChunkContext,
+        chunk_size: int | Tensor | None,
         feature_mask: Tensor | None = None,
     ) -> tuple[Tensor, tuple[LayerState, ...]]:
-        """x (B, T, C) at 50 Hz, lens (B,), visible (B, T or 1, L + T) at 50 Hz to (B, T, C) and the next states."""
+        """Run the layers at their rate.
+
+        Args:
+            x: (B, T, C) at 50 Hz.
+            lens: (B,), at 50 Hz.
+            visible: (B, T or 1, L + T) at 50 Hz.
+            chunk_size: 50 Hz frames, for all rows or (B,); None for the whole row.
+        Returns:
+            (B, T, C) and the next states.
+        """
         if self.factor == 1:
-            return self._run_layers(x, lens, states, visible, context, feature_mask)
+            return self._run_layers(x, lens, states, visible, chunk_size, feature_mask)
+        if chunk_size is not None:
+            chunk_size = chunk_size // self.factor
         slow = self.downsample(x, lens)
         slow_lens = downsampled_lens(lens, self.factor)
         visible = visible[:, :: self.factor, :: self.factor]
-        slow, states = self._run_layers(slow, slow_lens, states, visible, context, feature_mask)
+        slow, states = self._run_layers(slow, slow_lens, states, visible, chunk_size, feature_mask)
         return self.out_combiner(x, upsample(slow, self.factor)[:, : x.shape[1]]), states
 
-    def _run_layers(self, x, lens, states, visible, context, feature_mask):
-        pos_emb = self.positions(x.shape[1], states[0].key.shape[1], x.device)
+    def _run_layers(self, x, lens, states, visible, chunk_size, feature_mask):
+        pos_emb = self.positions(x.shape[1], past_frames(states[0].key), x.device)
         if feature_mask is not None:
             x = x * feature_mask
         next_states = []
@@ -84,7 +95,7 @@ class ZipformerStack(nn.Module):
                 state,
                 pos_emb=pos_emb,
                 visible=visible,
-                chunk_size=context.at_rate(self.factor),
+                chunk_size=chunk_size,
                 feature_mask=feature_mask,
             )
             next_states.append(state)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor
+
+from asr.nn.blocks import BlockPast, Blocks
 
 
 class LayerState(NamedTuple):
@@ -24,3 +26,13 @@ class EncoderState(NamedTuple):
     stacks: tuple[tuple[LayerState, ...], ...]
     embed: Tensor
     processed: Tensor
+
+
+def in_blocks(state: LayerState, blocks: Blocks) -> Any:
+    """A layer's state for a call whose chunks are rows of their own: each leaf is what `extend_left` then needs."""
+    convolved = {"conv1", "conv2"}  # these remember as far as they see
+    pasts = {
+        name: BlockPast(leaf, blocks, leaf.shape[1] if name in convolved else blocks.past)
+        for name, leaf in state._asdict().items()
+    }
+    return LayerState(**pasts)

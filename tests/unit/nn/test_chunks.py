@@ -33,11 +33,6 @@ def test_left_context_is_whole_chunks_and_at_least_one(chunk, left, frames):
     assert ChunkContext(chunk_size=chunk, left_context=left).left_frames == frames
 
 
-def test_chunk_size_at_slower_rates():
-    assert ChunkContext(chunk_size=32).at_rate(8) == 4
-    assert ChunkContext().at_rate(8) is None
-
-
 def test_without_chunks_a_row_sees_all_of_itself():
     mask = visible(ChunkContext(), [0, 0], [3, 5], 5)
     assert mask.tolist() == [[[True] * 3 + [False] * 2], [[True] * 5]]
