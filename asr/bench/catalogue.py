@@ -9,6 +9,12 @@ from asr.bench.result import Row
 BENCHMARKS = {
     "inference": "medium encoder, inference: against torchaudio's Conformer, and the matrix products' share",
     "training": "medium encoder, forward and backward: against torchaudio's Conformer, and the matrix products' share",
+    "optimizer": "ScaledAdam's step against AdamW's",
+    "search": "batched greedy search against the encoder",
+    "streaming": "a step of a live stream: the library, exported float32 and 8 bits",
+    "digits": "training the digits recipe's model: utterances per CPU second, waiting for data",
+    "growth": "cost against length: a stream of an hour, whole utterances; draws a picture",
+    "startup": "asr --help and asr transcribe from a cold start",
 }
 
 

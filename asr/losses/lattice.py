@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from asr.kernels.lattice import scan
 from asr.losses.precision import drop_negligible
 from asr.tensors import pad_mask
 
@@ -113,7 +114,7 @@ def _forward_backward(px: Tensor, py: Tensor, symbol_lens: Tensor, frame_lens: T
     start[:, 0] = True
     arcs_in = torch.stack([F.pad(symbol[:, :, :-1], (1, 0), value=-math.inf), blank], dim=2)
     arcs_out = torch.stack([symbol, blank], dim=2).flip((0, 3))
-    nodes = _scan(torch.cat([start, at_end.flip(1)]), torch.cat([arcs_in, arcs_out], dim=1))
+    nodes = scan(torch.cat([start, at_end.flip(1)]), torch.cat([arcs_in, arcs_out], dim=1))
     alpha, beta = nodes[:, : len(px)], nodes[:, len(px) :].flip((0, 2))
 
     score = alpha[-1].gather(1, symbol_lens.unsqueeze(1)).squeeze(1)
@@ -132,27 +133,6 @@ def _mask_arcs(px: Tensor, py: Tensor, symbol_lens: Tensor, frame_lens: Tensor) 
     symbol_pad = pad_mask(symbol_lens, num_symbols + 1).unsqueeze(2)
     blank_pad = pad_mask(symbol_lens + 1, num_symbols + 1).unsqueeze(2)
     return px.masked_fill(symbol_pad | frame_pad, -math.inf), py.masked_fill(blank_pad | frame_pad, -math.inf)
-
-
-def _scan(start: Tensor, arcs: Tensor) -> Tensor:
-    """Log-sum of path scores for every node.
-
-    Args:
-        start: True at each row's first node, (N, S + 1).
-        arcs: into each node from [s - 1, s] of the step before, (K, N, 2, S + 1).
-    Returns:
-        (K + 1, N, S + 1).
-    """
-    steps, rows, _, width = arcs.shape
-    # An impossible node at s = -1 makes "s - 1 and s" one overlapping view: two operations per step are all there is.
-    padded = arcs.new_full((steps + 1, rows, width + 1), -math.inf)
-    nodes, sources = padded[:, :, 1:], padded.unfold(2, width, 1)
-    nodes[0].masked_fill_(start, 0.0)
-    paths = arcs.new_empty(arcs.shape[1:])
-    for source, arc, node in zip(sources[:-1].unbind(), arcs.unbind(), nodes[1:].unbind(), strict=True):
-        torch.add(source, arc, out=paths)
-        torch.logaddexp(paths[:, 0], paths[:, 1], out=node)
-    return nodes
 
 
 def _to_steps(arcs: Tensor, steps: int, skewed: bool) -> Tensor:

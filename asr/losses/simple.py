@@ -15,7 +15,7 @@ from asr.losses import k2_losses
 from asr.losses.backend import Backend, use_k2
 from asr.losses.full import next_symbols
 from asr.losses.lattice import Topology, transducer_score
-from asr.losses.precision import flush_tiny, no_autocast
+from asr.losses.precision import flush_tiny, flush_tiny_grad, full_precision, no_autocast
 
 
 class SimpleLoss(NamedTuple):
@@ -69,6 +69,7 @@ def smoothed_transducer_loss(
         backend: whose code computes it.
     """
     with no_autocast(am.device):
+        am, lm = flush_tiny_grad(full_precision(am)), flush_tiny_grad(full_precision(lm))
         if use_k2(backend, symbols, am.shape[1]):
             return SimpleLoss(
                 *k2_losses.smoothed_loss(

@@ -24,8 +24,8 @@ ORDER = [
     ["checkpoint", "evaluation"],
     ["streaming", "training"],
     ["export", "serving"],
-    ["bench"],
     ["config"],
+    ["bench"],
     ["cli"],
 ]
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}

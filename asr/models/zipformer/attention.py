@@ -16,6 +16,7 @@ from asr.nn.balancer import Balancer
 from asr.nn.cache import extend_left
 from asr.nn.gradients import penalize_abs
 from asr.nn.linear import scaled_linear
+from asr.nn.memo import Memo
 from asr.nn.schedule import ScheduledFloat
 from asr.nn.whiten import Whiten
 
@@ -39,6 +40,7 @@ class AttentionWeights(nn.Module):
         self.linear_pos = scaled_linear(pos_dim, num_heads * pos_head_dim, scale=0.05, bias=False)
         self.balance_keys = Balancer(min_positive=0.4, max_positive=0.6, min_abs=0.0, max_abs=100.0, prob=0.025)
         self.whiten_keys = Whiten(groups=num_heads, limit=whiten_limit(3.0, 2.0), grad_scale=0.025)
+        self._by_offset = Memo()
         self.pos_skip_rate = ScheduledFloat((0.0, 0.5), (4000.0, 0.0))
 
     def init_state(self, batch_size: int, cache_frames: int, device: torch.device | None = None) -> Tensor:
@@ -60,7 +62,8 @@ class AttentionWeights(nn.Module):
         key, key_cache = extend_left(self.whiten_keys(self.balance_keys(key)), key_cache)
         scores = torch.matmul(self._split(query), self._split(key).transpose(2, 3))
         if not (self.training and random.random() < self.pos_skip_rate.value):
-            by_offset = self._split(self.linear_pos(pos_emb).unsqueeze(0)).transpose(2, 3)
+            by_offset = self._by_offset.get(lambda: self.linear_pos(pos_emb), pos_emb, self.linear_pos.weight)
+            by_offset = self._split(by_offset.unsqueeze(0)).transpose(2, 3)
             scores = scores + skew(torch.matmul(self._split(pos_query), by_offset), scores.shape[-1])
         if self.training and random.random() < 0.1:
             scores = penalize_abs(scores, limit=25.0, weight=1.0e-4)

@@ -15,6 +15,7 @@ from asr.models.zipformer.attention import whiten_limit
 from asr.nn.balancer import Balancer
 from asr.nn.cache import extend_left
 from asr.nn.linear import scaled_linear
+from asr.nn.memo import Memo
 from asr.nn.schedule import ScheduledFloat
 from asr.nn.whiten import Whiten
 from asr.tensors import zero_padding
@@ -51,6 +52,7 @@ class ChunkCausalDepthwiseConv(nn.Module):
         self.chunkwise_conv_scale = nn.Parameter(torch.zeros(2, dim, kernel_size))
         assert self.causal_conv.bias is not None
         nn.init.uniform_(self.causal_conv.bias, -0.1, 0.1)
+        self._chunk_edges = Memo()
 
     def init_state(self, batch_size: int, device: torch.device | None = None) -> Tensor:
         """No frames yet, (B, K // 2, C)."""
@@ -75,7 +77,8 @@ class ChunkCausalDepthwiseConv(nn.Module):
             return torch.addcmul(causal, self._inside(x), edges), cache
         batch, frames, channels = x.shape
         whole = pad(x, (0, 0, 0, -frames % chunk_size)).reshape(-1, chunk_size, channels)
-        inside = self._inside(whole) * self.chunk_edges(chunk_size)
+        edges = self._chunk_edges.get(lambda: self.chunk_edges(chunk_size), self.chunkwise_conv_scale, key=chunk_size)
+        inside = self._inside(whole) * edges
         return causal + inside.reshape(batch, -1, channels)[:, :frames], cache
 
     def _inside(self, chunks: Tensor) -> Tensor:

@@ -11,6 +11,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from asr.nn.memo import Memo
+
 
 def position_table(offsets: Tensor, dim: int, length_factor: float = 1.0) -> Tensor:
     """The table's rows for integer offsets (source - target), (N,) to (N, dim) float32; `dim` is even."""
@@ -31,11 +33,16 @@ class RelativePositions(nn.Module):
         super().__init__()
         self.dim = dim
         self.dropout = nn.Dropout(dropout)
+        self._memo = Memo()
 
     def forward(self, num_frames: int, cache_frames: int, device: torch.device) -> Tensor:
         """Offsets -(L + T - 1) ... T, one more than is needed so that the skew stays a view: (L + 2T, dim)."""
+        key = num_frames, cache_frames, device
+        return self.dropout(self._memo.get(lambda: self._table(num_frames, cache_frames, device), key=key))
+
+    def _table(self, num_frames: int, cache_frames: int, device: torch.device) -> Tensor:
         offsets = torch.arange(-(cache_frames + num_frames - 1), num_frames + 1, device=device)
-        return self.dropout(position_table(offsets, self.dim))
+        return position_table(offsets, self.dim)
 
 
 def skew(scores: Tensor, num_sources: int) -> Tensor:

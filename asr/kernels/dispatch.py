@@ -1,0 +1,48 @@
+"""Where kernels of our own may stand in for torch's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from ctypes import c_void_p
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+
+_ORDINARY = (Tensor, Parameter)
+
+
+def ordinary(*tensors: Tensor) -> bool:
+    """Whether all are float32 with memory on the CPU, and torch runs them as they come.
+
+    While a model is traced, exported, compiled or cast on the fly, kernels step aside: what they do would not be seen.
+    """
+    if torch.jit.is_tracing() or _casts() or _compiles():
+        return False
+    return all(type(x) in _ORDINARY and x.is_cpu and x.dtype is torch.float32 for x in tensors)
+
+
+def address(x: Tensor | None) -> c_void_p:
+    """Where a tensor's memory begins, as C wants it; null for None."""
+    return c_void_p(None if x is None else x.data_ptr())
+
+
+def by_blocks(function: Callable[[Tensor], Tensor], x: Tensor, rows: int = 2048) -> Tensor:
+    """`function` of x (N, C), a block of rows at a time where no gradient is asked for.
+
+    Whatever is wide in between then stays in the processor's cache.
+    """
+    if torch.is_grad_enabled() or len(x) <= rows or not ordinary(x):
+        return function(x)
+    return torch.cat([function(block) for block in x.split(rows)])
+
+
+def _casts() -> bool:
+    if hasattr(torch, "get_autocast_dtype"):  # since torch 2.4; the other question is deprecated there
+        return torch.is_autocast_enabled("cpu")
+    return torch.is_autocast_cpu_enabled()
+
+
+def _compiles() -> bool:
+    compiler = getattr(torch, "compiler", None)
+    return hasattr(compiler, "is_compiling") and compiler.is_compiling()
