@@ -1,12 +1,12 @@
-"""The last two stages of a recipe, alike for every corpus: stored features and a tokenizer of characters."""
+"""The last two stages of a recipe, alike for every corpus: stored features and a tokenizer."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from asr.data import feats_path, read_cuts, store_features
 from asr.features import FbankConfig
 from asr.recipes.stages import Stage, fingerprint, replacing
-from asr.text import save_tokenizer, train_tokenizer
+from asr.text import Tokenizer, save_tokenizer, train_tokenizer
 
 ORIGINAL_SPEED = (1.0,)
 
@@ -25,6 +25,18 @@ def store_splits(out: Path, splits: Mapping[str, Sequence[float]], *, num_worker
             stage.begin()
             store_features(cuts, out, split, speeds=speeds, num_workers=num_workers)
             stage.finish()
+
+
+def write_tokenizer(out: Path, made_from: Sequence[bytes | str | int], make: Callable[[], Tokenizer]) -> None:
+    """Write `out/tokenizer.json`, unless it is there and was made from the same."""
+    target = out / "tokenizer.json"
+    stage = Stage(out / ".tokenizer.stage", fingerprint(*made_from))
+    if stage.finished(target):
+        return
+    stage.begin()
+    with replacing(target) as part:
+        save_tokenizer(make(), part)
+    stage.finish()
 
 
 def write_character_tokenizer(out: Path, texts: Iterable[str]) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
 
 from asr.cli.arguments import parse
 from asr.cli.settings import settings
@@ -15,11 +17,13 @@ Prepares a recipe's corpus. Every stage may be interrupted and repeated; finishe
   recipe=digits corpus.source=FOLDER   connected digits, from a folder of fsdd-*.tar files
   recipe=digits                        the same, downloaded
   recipe=demo                          synthesised speech (needs the extra "demo")
-  stages=manifests,features            only these of: download, manifests, features, tokenizer
+  recipe=librispeech corpus.source=FOLDER   LibriSpeech, from the folder of its subsets; without source, downloaded
+  recipe=aishell corpus.source=FOLDER  AISHELL-1, from the folder that holds data_aishell
+  stages=manifests,features            only these of: download, manifests, features, tokenizer, summary
   --cfg                                print the configuration and stop
 """
 
-STAGES = ("download", "manifests", "features", "tokenizer")
+STAGES = ("download", "manifests", "features", "tokenizer", "summary")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -41,6 +45,18 @@ def main(argv: Sequence[str]) -> int:
     for stage in STAGES:
         if stage in stages:
             console.print(f"{stage} …", highlight=False)
-            getattr(recipe, stage)(config.corpus)
+            _run(recipe, stage, config.corpus)
     console.print(f"the corpus is ready in {config.corpus.out}", highlight=False)
     return 0
+
+
+def _run(recipe: ModuleType, stage: str, corpus: Any) -> None:
+    """A stage of the recipe, or the summary, which is the same for every corpus."""
+    if stage != "summary":
+        getattr(recipe, stage)(corpus)
+        return
+    from rich.console import Console
+
+    from asr.data.summary import write_summary
+
+    Console(stderr=True).print(f"what it holds: {write_summary(corpus.out)}", highlight=False)

@@ -30,8 +30,10 @@ from asr.config.decode_config import (
 from asr.config.sentences import unknown_key, why_meaningless, why_refused
 from asr.errors import ConfigError, RillError
 from asr.models.encoders import KINDS
+from asr.recipes.aishell.config import AishellConfig
 from asr.recipes.demo.config import DemoConfig
 from asr.recipes.digits.config import DigitsConfig
+from asr.recipes.librispeech.config import LibriSpeechConfig
 from asr.training.run_config import RunConfig
 
 logger = logging.getLogger(__name__)
@@ -54,8 +56,13 @@ def register() -> None:
         store.store(name=name, node=schema)
     for kind, schema in KINDS.items():
         store.store(group="encoder", name=f"{kind}_schema", node=schema, package="model.encoder")
-    store.store(group="corpus", name="digits_schema", node=DigitsConfig)
-    store.store(group="corpus", name="demo_schema", node=DemoConfig)
+    for name, schema in {
+        "aishell": AishellConfig,
+        "demo": DemoConfig,
+        "digits": DigitsConfig,
+        "librispeech": LibriSpeechConfig,
+    }.items():
+        store.store(group="corpus", name=f"{name}_schema", node=schema)
 
 
 def compose(root: str, overrides: Sequence[str]) -> Any:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from asr.errors import TokenizerError
+from asr.text.bytes import ByteBpeTokenizer
 from asr.text.characters import CharTokenizer
 from asr.text.subwords import BpeTokenizer
 from asr.text.tokenizer import SPECIAL_SYMBOLS, Tokenizer
@@ -19,6 +20,7 @@ class TokenizerKind(Enum):
     """Units a model can emit."""
 
     BPE = "bpe"
+    BYTE_BPE = "bbpe"
     CHAR = "char"
     WORD = "word"
 
@@ -29,7 +31,7 @@ def train_tokenizer(
     """Make a tokenizer for `texts` (the training transcripts, and no others).
 
     Args:
-        kind: sub-words, characters or words.
+        kind: sub-words, sub-words over bytes, characters or words.
         texts: normalised transcripts.
         vocab_size: number of sub-words, special symbols included; the other kinds take what the texts hold.
         word_boundary: characters only: a boundary symbol before each word; False for scripts without spaces.
@@ -40,10 +42,11 @@ def train_tokenizer(
     if not texts:
         raise TokenizerError("there is no transcript to train a tokenizer on; give it the training texts")
     match _kind(kind):
-        case TokenizerKind.BPE:
+        case TokenizerKind.BPE | TokenizerKind.BYTE_BPE as subwords:
             if vocab_size is None or vocab_size <= len(SPECIAL_SYMBOLS):
                 raise TokenizerError(f"tokenizer.vocab_size={vocab_size} must be set for sub-words; 500 is usual")
-            return BpeTokenizer.train(texts, vocab_size)
+            kind_of = BpeTokenizer if subwords is TokenizerKind.BPE else ByteBpeTokenizer
+            return kind_of.train(texts, vocab_size)
         case TokenizerKind.CHAR:
             return CharTokenizer.train(texts, word_boundary=word_boundary)
         case TokenizerKind.WORD:
@@ -56,6 +59,8 @@ def tokenizer_from_state(state: dict[str, Any]) -> Tokenizer:
         match _kind(state["kind"]):
             case TokenizerKind.BPE:
                 return BpeTokenizer.from_state(state)
+            case TokenizerKind.BYTE_BPE:
+                return ByteBpeTokenizer.from_state(state)
             case TokenizerKind.CHAR:
                 return CharTokenizer.from_state(state)
             case TokenizerKind.WORD:
@@ -83,4 +88,4 @@ def _kind(kind: TokenizerKind | str) -> TokenizerKind:
     try:
         return TokenizerKind(kind)
     except ValueError as error:
-        raise TokenizerError(f"no tokenizer of kind {kind!r}; use bpe, char or word") from error
+        raise TokenizerError(f"no tokenizer of kind {kind!r}; use bpe, bbpe, char or word") from error

@@ -16,9 +16,9 @@ UNKNOWN = {
     "corpus.spedds=[1]": "corpus.spedds is no setting; did you mean corpus.speeds?",
     "augment={mask:null}": "augment.mask is no setting; did you mean augment.masks?",
     "augment.noise.probb=1": "augment.noise.probb is no setting; did you mean augment.noise.prob?",
-    "recipe=nope": "recipe=nope is no choice; choose from demo, digits",
+    "recipe=nope": "recipe=nope is no choice; choose from aishell",
     "model=nope": "model=nope is no choice; choose from zipformer_large, ",
-    "recipe=": "recipe=nothing is no choice; choose from demo, digits",
+    "recipe=": "recipe=nothing is no choice; choose from aishell",
 }
 WRONG_TYPE = {
     "training.num_steps=abc": "training.num_steps=abc must be a whole number",

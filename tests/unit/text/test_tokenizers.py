@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 
 import pytest
 
@@ -141,3 +142,32 @@ def test_damaged_states_are_refused(tmp_path):
 def test_impossible_vocabularies_are_refused(symbols):
     with pytest.raises(TokenizerError):
         CharTokenizer(symbols)
+
+
+MANDARIN = ["广州市房地产中介协会分析", "甚至 出现 交易 几乎 停滞 的 情况", "一二线城市虽然也处于调整中", "ｔ恤 t bone"]
+
+
+def test_bytes_have_a_letter_each_that_normalisation_leaves_alone():
+    from asr.text.bytes import from_byte_text, to_byte_text
+
+    plain = "".join(map(chr, range(33, 127))) + "é ж 广 😀"
+    spelled = to_byte_text(plain)
+    assert from_byte_text(spelled) == plain
+    assert len(spelled) == len(plain.encode()) and unicodedata.normalize("NFKC", spelled) == spelled
+    published = {0: 256, 31: 287, 127: 288, 144: 305, 145: 308, 156: 321, 164: 330, 216: 382, 217: 384, 255: 422}
+    assert to_byte_text("\x7f") == chr(288) and from_byte_text(chr(330)) == ""  # half a character is none
+    from asr.text.bytes import _TO_CHARACTER
+
+    assert {byte: ord(_TO_CHARACTER[byte]) for byte in published} == published
+    assert len(set(_TO_CHARACTER.values())) == 256
+
+
+def test_byte_subwords_spell_any_text():
+    tokenizer = train_tokenizer("bbpe", MANDARIN, 60)
+    assert tokenizer.vocab_size == 60
+    for text in MANDARIN[:3]:
+        assert tokenizer.decode(tokenizer.encode(text, strict=True)) == text.replace(" ", "")
+    assert tokenizer.decode(tokenizer.encode("广州 t bone")) == "广州 T BONE"
+    whole = tokenizer.encode("广州")
+    assert tokenizer.decode(whole[:-1]) in ("广", "")  # cut off within a character
+    assert tokenizer.decode([*tokenizer.encode("广"), 2]) == "广<unk>"
