@@ -74,14 +74,15 @@ def _error_rate(loaded: LoadedModel, batches: list[Batch], config: AverageConfig
 
 
 def _dev_batches(loaded: LoadedModel, split: str | None) -> Iterator[Batch]:
-    from asr.data import DataConfig, eval_loader, split_cuts
+    from asr.data import DataConfig, eval_loader, heard_cuts
     from asr.errors import ConfigError
 
     origin = loaded.metadata.get("origin", {})
     if not origin.get("folder"):
         raise ConfigError("the checkpoint does not say what corpus it comes from, so there is no dev set to decode")
-    data = DataConfig(folder=origin["folder"], max_duration_s=60.0, num_workers=0)
-    return eval_loader(split_cuts(data, split or origin["dev"]), loaded.tokenizer, data)
+    excluded = origin.get("exclude_speakers", [])
+    data = DataConfig(folder=origin["folder"], max_duration_s=60.0, num_workers=0, exclude_speakers=excluded)
+    return eval_loader(heard_cuts(data, split or origin["dev"]), loaded.tokenizer, data)
 
 
 def candidates(paths: Sequence[Path]) -> Iterator[tuple[str, dict[str, Tensor]]]:

@@ -13,7 +13,7 @@ from asr.data.config import (
     WarpConfig,
 )
 from asr.data.features_store import at_speeds, feats_path, feature_stats, store_features
-from asr.data.loader import TrainLoader, eval_loader, split_cuts, train_loader, training_cuts
+from asr.data.loader import TrainLoader, eval_loader, heard_cuts, split_cuts, train_loader
 from asr.data.manifests import (
     Manifest,
     Rejected,
@@ -58,7 +58,7 @@ __all__ = [
     "split_cuts",
     "store_features",
     "train_loader",
-    "training_cuts",
+    "heard_cuts",
     "transcript",
     "write_cuts",
     "write_quarantine",

@@ -114,10 +114,10 @@ def split_cuts(data: DataConfig, split: str) -> CutSet:
     return read_cuts(cuts_path(data.folder, split))
 
 
-def training_cuts(data: DataConfig) -> CutSet:
-    """The training split without excluded speakers, at its own speed: what statistics are taken of."""
+def heard_cuts(data: DataConfig, split: str) -> CutSet:
+    """A split without excluded speakers, at its own speed: what statistics are taken and choices are made of."""
     excluded = set(data.exclude_speakers)
-    cuts = split_cuts(data, data.train)
+    cuts = split_cuts(data, split)
     return cuts.filter(lambda cut: cut.supervisions[0].speaker not in excluded) if excluded else cuts
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from asr.checkpoint.average import RunningAverage
-from asr.data import DataConfig, feature_stats, train_loader, training_cuts
+from asr.data import DataConfig, feature_stats, heard_cuts, train_loader
 from asr.errors import ConfigError
 from asr.models.transducer import Transducer, TransducerConfig
 from asr.optim import ScaledAdam, build_schedule, parameter_groups
@@ -29,6 +30,13 @@ logger = logging.getLogger(__name__)
 _REFERENCE_S = 600.0  # audio that one unit of the regularisation clock stands for, as published
 
 
+def _origin(config: RunConfig) -> dict[str, Any]:
+    """What a checkpoint says of its corpus, for the commands that choose and test."""
+    data = config.data
+    excluded = {"exclude_speakers": list(data.exclude_speakers)} if data.exclude_speakers else {}
+    return {"name": config.name, "folder": data.folder, "dev": data.dev, "test": data.test, **excluded}
+
+
 def build_trainer(config: RunConfig) -> Trainer:
     """Assemble everything that `config` asks for.
 
@@ -46,7 +54,7 @@ def build_trainer(config: RunConfig) -> Trainer:
         average=RunningAverage(model.state_dict(), period=config.training.average_period),
         position=Position(),
         tokenizer=tokenizer.to_state(),
-        origin={"name": config.name, "folder": config.data.folder, "dev": config.data.dev, "test": config.data.test},
+        origin=_origin(config),
         seeds={"training.seed": config.training.seed, "data.seed": config.data.seed},
     )
     return Trainer(
@@ -77,7 +85,7 @@ def build_model(config: RunConfig, tokenizer: Tokenizer) -> Transducer:
     shape: TransducerConfig = replace(config.model, vocab_size=tokenizer.vocab_size)
     model = Transducer(shape)
     if config.normalise_features:
-        mean, deviation = feature_stats(training_cuts(config.data))
+        mean, deviation = feature_stats(heard_cuts(config.data, config.data.train))
         model.feature_norm.set(mean, deviation)
     return model
 

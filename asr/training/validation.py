@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from asr.data import DataConfig, eval_loader, split_cuts
+from asr.data import DataConfig, eval_loader, heard_cuts
 from asr.decoding import SearchConfig, SearchMethod, build_search
 from asr.evaluation import score
 from asr.evaluation.recognise import Recognised, context_for, recognise
@@ -24,7 +24,7 @@ class Validation:
         self, model: Transducer, tokenizer: Tokenizer, data: DataConfig, config: EvaluationConfig, journal: Journal
     ):
         self.model, self.tokenizer, self.journal = model, tokenizer, journal
-        self.cuts = split_cuts(data, data.dev)
+        self.cuts = heard_cuts(data, data.dev)
         self.data = replace(data, max_duration_s=config.max_duration_s, num_workers=0)
         self.context = context_for(model, config.chunk_size, config.left_context)
 

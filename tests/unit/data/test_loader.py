@@ -17,6 +17,7 @@ from asr.data import (
     build_cuts,
     cuts_path,
     eval_loader,
+    heard_cuts,
     read_cuts,
     split_cuts,
     store_features,
@@ -171,3 +172,12 @@ def test_missing_preparation_is_reported(tmp_path):
     for source in FeatureSource:
         with pytest.raises(DataError, match="preparation"):
             train_loader(DataConfig(folder=str(tmp_path), features=source), TOKENIZER, None)
+
+
+def test_an_excluded_speaker_is_neither_trained_nor_chosen_on(data):
+    without = replace(data, exclude_speakers=["s1"])
+    trained = {id.split("_")[0] for batch in train_loader(without, TOKENIZER, None).epoch(0) for id in batch.ids}
+    heard = {cut.id for cut in heard_cuts(without, "train")}
+    everyone = {cut.id: cut.supervisions[0].speaker for cut in split_cuts(data, "train")}
+    assert heard == {id for id, speaker in everyone.items() if speaker != "s1"}
+    assert {speaker for id, speaker in everyone.items() if any(id.startswith(t) for t in trained)} == {"s0", "s2"}
