@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from asr.models.transducer import EncoderOutput, Transducer, TransducerConfig
+from asr.models.zipformer import ZipformerConfig
 from asr.nn.chunks import ChunkContext
 from asr.nn.schedule import set_schedule_position
 
@@ -38,9 +39,7 @@ class Work(NamedTuple):
 def our_work(*, causal: bool = False) -> Work:
     """The medium model with its front end, all regularisers on, in the middle of their schedules."""
     torch.manual_seed(1)
-    config = TransducerConfig()
-    config.encoder.causal = causal
-    model = Transducer(config)
+    model = Transducer(TransducerConfig(encoder=ZipformerConfig(causal=causal)))
     set_schedule_position(model, SCHEDULE_POSITION)
     lens = torch.tensor(FEATURE_FRAMES)
     return Work(model, 4 * torch.randn(len(lens), int(lens.max()), 80) - 8, lens)

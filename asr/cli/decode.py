@@ -22,7 +22,8 @@ USAGE = """usage: asr decode EXP [key=value ...]
 Recognises test sets and reports the error rate with its 95 % interval, the errors utterance by utterance, latency and
 speed. EXP is a checkpoint, or the folder of a run.
 
-  chunk_size=32 left_context=128       50 Hz frames; chunk_size=null hears whole utterances
+  chunk_size=32 left_context=128 lookahead=0
+                                       50 Hz frames; chunk_size=null hears whole utterances
   search.method=BEAM search.beam=4     GREEDY, BEAM or CTC_GREEDY
   data.splits=[dev]                    other splits of the corpus (data.folder=... for another corpus)
   data.list=FILE.tsv data.recordings=FOLDER
@@ -61,7 +62,7 @@ def decode_set(loaded: LoadedModel, config: DecodeConfig, name: str, cuts: CutSe
     from asr.evaluation.evaluate import evaluate
     from asr.evaluation.recognise import context_for
 
-    context = context_for(loaded.model, config.chunk_size, config.left_context)
+    context = context_for(loaded.model, config.chunk_size, config.left_context, config.lookahead)
     scored, report = evaluate(
         loaded.model,
         loaded.tokenizer,
@@ -75,15 +76,18 @@ def decode_set(loaded: LoadedModel, config: DecodeConfig, name: str, cuts: CutSe
         progress=lambda batches: _with_progress(batches, name, len(cuts)),
     )
     report.settings["checkpoint"] = str(loaded.path)
-    path = report_path(out, name, config.search, context.chunk_size, context.left_context)
+    path = report_path(out, name, config.search, context.chunk_size, context.left_context, context.lookahead)
     write_listing(path.with_suffix(".txt"), scored)
     report.save(path)
     return report
 
 
-def report_path(out: Path, name: str, search: SearchConfig, chunk_size: int | None, left_context: int | None) -> Path:
+def report_path(
+    out: Path, name: str, search: SearchConfig, chunk_size: int | None, left_context: int | None, lookahead: int = 0
+) -> Path:
     """Where the report of one decoding goes; its listing lies beside it."""
-    return out / f"{name}-{search.method.value}-chunk-{chunk_size}-left-{left_context}.json"
+    ahead = f"-ahead-{lookahead}" if lookahead else ""
+    return out / f"{name}-{search.method.value}-chunk-{chunk_size}-left-{left_context}{ahead}.json"
 
 
 def _with_progress(batches: Any, name: str, total: int) -> Any:

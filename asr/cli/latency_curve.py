@@ -72,8 +72,9 @@ def _points(loaded: LoadedModel, config: LatencyCurveConfig, name: str, cuts: Cu
     grid = config.grid() if loaded.model.encoder.supports_step else [(None, None)]
     console = Console(stderr=True)
     for number, (chunk_size, left_context) in enumerate(grid, start=1):
-        point = replace(config, chunk_size=chunk_size, left_context=left_context)
-        path = report_path(out, name, point.search, chunk_size, left_context)
+        lookahead = 0 if chunk_size is None else config.lookahead
+        point = replace(config, chunk_size=chunk_size, left_context=left_context, lookahead=lookahead)
+        path = report_path(out, name, point.search, chunk_size, left_context, lookahead)
         kept = path.exists()
         report = load_report(path) if kept else decode_set(loaded, point, name, cuts, out)
         where = "whole utterances" if chunk_size is None else f"chunk {chunk_size}, left {left_context}"

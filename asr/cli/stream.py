@@ -112,6 +112,7 @@ def _report(
     from asr.evaluation.positions import hear_words, known_words
     from asr.evaluation.waits import latency_rows, rows_table
     from asr.evaluation.wer import score_utterance
+    from asr.models.encoder import features_ahead
 
     answer, audio_s = shown[-1].text, len(audio.samples) / audio.sample_rate
     spoken = answer if sample is None else sample.supervisions[0].text
@@ -119,7 +120,10 @@ def _report(
     words = known or hear_words(audio, spoken, recognizer.model, recognizer.tokenizer)
     alignment = score_utterance(Transcript("", spoken, answer)).alignment
     rows = latency_rows(
-        algorithmic_latency(chunk_size=config.chunk_size, lookahead=recognizer.model.encoder.lookahead),
+        algorithmic_latency(
+            chunk_size=None if config.adaptive else config.chunk_size,  # varying chunks have no one latency
+            lookahead=features_ahead(recognizer.model.encoder, config.context),
+        ),
         measure_delays(
             [Watched(words, shown, audio_s)], [alignment], unit=Unit.WORD, positions="known" if known else "aligned"
         ),

@@ -20,6 +20,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from asr.config.decode_config import (
+    AdaptiveRootConfig,
     AverageConfig,
     DecodeConfig,
     ExportRootConfig,
@@ -47,6 +48,7 @@ def register() -> None:
     for name, schema in {
         "run_schema": run,
         "decode_schema": DecodeConfig,
+        "adaptive_schema": AdaptiveRootConfig,
         "latency_curve_schema": LatencyCurveConfig,
         "average_schema": AverageConfig,
         "stream_schema": StreamRootConfig,

@@ -14,6 +14,7 @@ from asr.export.config import ExportConfig
 from asr.nn.chunks import ChunkContext
 from asr.serving.config import ServeConfig
 from asr.streaming.config import StreamConfig
+from asr.streaming.policy import AdaptiveConfig
 
 
 @dataclass(kw_only=True)
@@ -46,6 +47,8 @@ class DecodeConfig:
     """Frames (50 Hz) decoded at a time by a model that streams; null hears whole utterances."""
     left_context: int | None = 128
     """Frames (50 Hz) remembered before the chunk."""
+    lookahead: int = 0
+    """Frames (50 Hz) heard beyond each chunk before it is decoded, by models that were trained with some."""
     stepwise: bool = True
     """Chunk by chunk with cached state, as a live stream; false: one masked pass, with the same result."""
     unit: Unit = Unit.WORD
@@ -60,7 +63,7 @@ class DecodeConfig:
     """What is decoded."""
 
     def __post_init__(self) -> None:
-        ChunkContext(chunk_size=self.chunk_size, left_context=self.left_context)  # checks both
+        ChunkContext(chunk_size=self.chunk_size, left_context=self.left_context, lookahead=self.lookahead)  # checks all
         if not self.max_duration_s > 0:
             raise ConfigError(f"max_duration_s={self.max_duration_s} must be above 0")
         if self.num_threads is not None and self.num_threads < 1:
@@ -112,6 +115,22 @@ class StreamRootConfig(StreamConfig):
 
     checkpoint: str = MISSING
     """A checkpoint, or the folder of a run."""
+
+
+@dataclass(kw_only=True)
+class AdaptiveRootConfig(StreamConfig):
+    """The root of `asr adaptive`; each fixed size is one of `adaptive.chunk_sizes`."""
+
+    checkpoint: str = MISSING
+    """A checkpoint, or the folder of a run."""
+    adaptive: AdaptiveConfig | None = field(default_factory=AdaptiveConfig)
+    """The sizes, and when to change."""
+    noise_db: List[float | None] = field(default_factory=lambda: [None, 10.0, 0.0])  # noqa: UP006
+    """Speech above added pink noise, decibels of mean power; null adds none."""
+    num_threads: int | None = None
+    """CPU threads; null leaves torch's choice."""
+    data: TestSetConfig = field(default_factory=TestSetConfig)
+    """What is decoded."""
 
 
 @dataclass(kw_only=True)

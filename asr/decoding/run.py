@@ -12,6 +12,7 @@ from torch.nn.functional import pad
 
 from asr.decoding.hypothesis import Hypothesis
 from asr.decoding.search import Search
+from asr.models.encoder import features_ahead
 from asr.models.transducer import Transducer
 from asr.nn.chunks import ChunkContext
 
@@ -65,7 +66,7 @@ def decode_by_steps(
     """
     encoder_state = model.init_state(features.shape[0], context)
     search_state = search.init(features.shape[0], features.device)
-    chunk_size, lookahead = context.chunk_size or 1, model.encoder.lookahead
+    chunk_size, lookahead = context.chunk_size or 1, features_ahead(model.encoder, context)
     steps = chunks(features, lens, chunk_size=chunk_size, lookahead=lookahead)
     for index, (x, x_lens) in enumerate(steps, start=1):
         started = time.perf_counter()

@@ -16,6 +16,7 @@ from asr.evaluation.recognise import Recognised, Timing, recognise
 from asr.evaluation.report import Report, summarise
 from asr.evaluation.speed import Speed, measure_speed
 from asr.evaluation.wer import Score, Unit, score
+from asr.models.encoder import features_ahead
 from asr.models.transducer import Transducer
 from asr.nn.chunks import ChunkContext
 from asr.text import Tokenizer
@@ -69,13 +70,14 @@ def evaluate(
     report = summarise(
         name,
         scored,
-        latency=algorithmic_latency(chunk_size=context.chunk_size, lookahead=model.encoder.lookahead),
+        latency=algorithmic_latency(chunk_size=context.chunk_size, lookahead=features_ahead(model.encoder, context)),
         speed=_speed(found, timing) if timing.step_s else None,
         delays=_delays(found, scored, positions.source) if watched else None,
         settings={
             "search": search.method.value,
             "chunk_size": context.chunk_size,
             "left_context": context.left_context,
+            "lookahead": context.lookahead,
             "stepwise": stepwise and streams,
         },
     )

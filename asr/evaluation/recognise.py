@@ -39,14 +39,16 @@ class Timing:
     """Of each step of a stream without company: every batch's first utterance, decoded once more."""
 
 
-def context_for(model: Transducer, chunk_size: int | None, left_context: int | None) -> ChunkContext:
+def context_for(
+    model: Transducer, chunk_size: int | None, left_context: int | None, lookahead: int = 0
+) -> ChunkContext:
     """What frames may see: the given chunks where the model can stream, else everything.
 
     Raises ConfigError where the model cannot work in such chunks.
     """
     if not model.encoder.supports_step:
         return ChunkContext()
-    context = ChunkContext(chunk_size=chunk_size, left_context=left_context)
+    context = ChunkContext(chunk_size=chunk_size, left_context=left_context, lookahead=lookahead)
     model.encoder.config.check_context(context)
     return context
 

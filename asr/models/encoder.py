@@ -118,6 +118,11 @@ class Encoder(Protocol):
         """
 
 
+def features_ahead(encoder: Encoder, context: ChunkContext) -> int:
+    """Feature frames, 100 Hz, that a step reads beyond its chunk: what the encoder needs, and what was chosen."""
+    return encoder.lookahead + 2 * context.lookahead
+
+
 def refuse_steps(what: str) -> ConfigError:
     """For encoders that need the whole utterance: the error that says so."""
     return ConfigError(f"{what}: this model hears whole utterances only and cannot stream")

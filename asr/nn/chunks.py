@@ -87,7 +87,8 @@ def check_left_context(left_context: int | None, sizes: Iterable[int]) -> None:
 
 def _cover(sizes: Sequence[int], num_frames: int) -> list[int]:
     """As many of the sizes as cover `num_frames`, at least one; the last one repeats."""
-    found, total = [], 0
+    found: list[int] = []
+    total = 0
     while total < num_frames or not found:
         found.append(sizes[min(len(found), len(sizes) - 1)])
         total += found[-1]

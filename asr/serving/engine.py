@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from asr.models.encoder import features_ahead
 from asr.serving.hearing import Hearing, advance
 from asr.serving.protocol import Event
 from asr.serving.session import Session
@@ -40,8 +41,9 @@ class Engine:
         hearing = Hearing(self._recognizer.stream(self._config), sample_rate)
         session = Session(hearing, sample_rate, backlog_s=self._backlog_s, wake=self._work.set)
         self._sessions[session] = None
-        lookahead_s = self._recognizer.model.encoder.lookahead / 100
-        session.tell({"type": "ready", "chunk_s": self._config.chunk_size / 50, "lookahead_s": lookahead_s})
+        context = self._config.context
+        lookahead_s = features_ahead(self._recognizer.model.encoder, context) / 100
+        session.tell({"type": "ready", "chunk_s": (context.chunk_size or 0) / 50, "lookahead_s": lookahead_s})
         return session
 
     def drop(self, session: Session) -> None:

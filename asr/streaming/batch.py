@@ -18,7 +18,7 @@ def alike(streams: Iterable[Stream]) -> list[list[Stream]]:
     """Sort streams into groups that one step can serve: same chunks, same search."""
     groups: dict[Hashable, list[Stream]] = {}
     for stream in streams:
-        key = (stream.config.context, repr(stream.config.search))
+        key = (stream.context, repr(stream.config.search))
         groups.setdefault(key, []).append(stream)
     return list(groups.values())
 
@@ -26,7 +26,7 @@ def alike(streams: Iterable[Stream]) -> list[list[Stream]]:
 @torch.no_grad()
 def step(model: Transducer, streams: Sequence[Stream]) -> None:
     """Advance streams of one group by a chunk each; where each of them stands in its audio does not matter."""
-    context, search = streams[0].config.context, streams[0].search
+    context, search = streams[0].context, streams[0].search
     x, x_lens = _stack([stream.next_step() for stream in streams], streams[0].step_frames)
     state = tree_cat([stream.state.encoder for stream in streams])
     device = state.processed.device

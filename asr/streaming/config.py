@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from asr.decoding import SearchConfig
 from asr.errors import ConfigError
 from asr.nn.chunks import ChunkContext
+from asr.streaming.policy import AdaptiveConfig
 
 
 @dataclass(kw_only=True)
@@ -59,6 +60,11 @@ class StreamConfig:
     """Frames (50 Hz) decoded at a time; a multiple of the encoder's largest downsampling factor."""
     left_context: int = 128
     """Frames (50 Hz) remembered before the chunk; rounded down to whole chunks, at least one."""
+    lookahead: int = 0
+    """Frames (50 Hz) heard beyond each chunk before it is decoded; 0 or multiples of the encoder's largest downsampling
+    factor. For models that were trained with some (`model.encoder.lookaheads`)."""
+    adaptive: AdaptiveConfig | None = None
+    """How to choose each chunk's size as the stream goes, in place of `chunk_size`; null: all are alike."""
     search: SearchConfig = field(default_factory=SearchConfig)
     """How tokens are found."""
     endpoint: EndpointConfig | None = None
@@ -70,11 +76,17 @@ class StreamConfig:
     to speak late: the last frames are decoded either way."""
 
     def __post_init__(self) -> None:
-        _ = self.context  # checks the two sizes
+        _ = self.context  # checks the sizes
+        if self.adaptive is not None:
+            self.adaptive.check_left_context(self.left_context)
         if not self.tail_s >= 0:
             raise ConfigError(f"streaming.tail_s={self.tail_s} must be 0 seconds or more")
 
     @property
     def context(self) -> ChunkContext:
-        """What each frame may see."""
-        return ChunkContext(chunk_size=self.chunk_size, left_context=self.left_context)
+        """What each frame may see, in the first chunk if they vary."""
+        return self.context_of(self.chunk_size if self.adaptive is None else self.adaptive.chunk_sizes[0])
+
+    def context_of(self, chunk_size: int) -> ChunkContext:
+        """What each frame of a chunk of this size may see."""
+        return ChunkContext(chunk_size=chunk_size, left_context=self.left_context, lookahead=self.lookahead)

@@ -9,13 +9,15 @@ from torch import Tensor
 from asr.decoding import Hypothesis, SearchState, build_search, settle
 from asr.errors import StreamError
 from asr.features import FbankConfig
-from asr.models.encoder import StreamingState
+from asr.models.encoder import StreamingState, features_ahead
 from asr.models.transducer import Transducer
+from asr.nn.chunks import ChunkContext
 from asr.streaming.config import StreamConfig
 from asr.streaming.frames import Background, FrameQueue
 from asr.streaming.gate import VoiceGate
 from asr.streaming.intake import Intake, Samples
 from asr.streaming.past import SettledTokens
+from asr.streaming.policy import ChunkPolicy
 from asr.streaming.result import Result, segment_ended, to_result
 from asr.text import Tokenizer
 
@@ -53,7 +55,11 @@ class Stream:
         self._open = FrameQueue(1)  # beside the frames, where there is a gate: 1 where it is open
         self._finished = False
         self._first_frame = 0  # of the segment, 25 Hz, from the stream's start
-        encoder = model.init_state(1, config.context)
+        self._policy = ChunkPolicy(config.adaptive) if config.adaptive else None
+        for size in config.adaptive.chunk_sizes if config.adaptive else ():
+            model.encoder.config.check_context(config.context_of(size))
+        self._context = config.context
+        encoder = model.init_state(1, self._context)
         self._state = StreamState(encoder, self.search.init(1, encoder.processed.device))
         self._settled = SettledTokens()
 
@@ -142,9 +148,8 @@ class Stream:
         """Where nobody speaks in the next chunk, go on by it without the model: time passes, and silence."""
         if not self._silent:
             return False
-        hop = self.step_frames - self.model.encoder.lookahead
-        num_frames = min(hop, len(self._frames)) // self.model.encoder.stride
-        self._drop(hop)
+        num_frames = min(self._hop, len(self._frames)) // self.model.encoder.stride
+        self._drop(self._hop)
         search = self._state.search
         self._state = self._state._replace(search=search._replace(frames=search.frames + num_frames))
         return True
@@ -155,7 +160,7 @@ class Stream:
 
     def advance(self, state: StreamState) -> None:
         """Go on by one chunk, to what the model made of it."""
-        self._drop(self.step_frames - self.model.encoder.lookahead)
+        self._drop(self._hop)
         if state.search.history.tokens.shape[-1] > SETTLE_AT:
             search, settled = settle(state.search)
             self._settled.append(settled[0])
@@ -163,9 +168,19 @@ class Stream:
         self._state = state
 
     @property
+    def context(self) -> ChunkContext:
+        """What the frames of the next chunk may see."""
+        return self._context
+
+    @property
     def step_frames(self) -> int:
         """Feature frames (100 Hz) that a step reads: its chunk and the lookahead."""
-        return 2 * self.config.chunk_size + self.model.encoder.lookahead
+        return self._hop + features_ahead(self.model.encoder, self._context)
+
+    @property
+    def _hop(self) -> int:
+        """Feature frames (100 Hz) of the next chunk, by which a step moves on."""
+        return 2 * (self._context.chunk_size or 0)
 
     @property
     def _segment_frames(self) -> int:
@@ -180,7 +195,7 @@ class Stream:
     def _gate_frames(self) -> int:
         """Feature frames (100 Hz) that must be closed for the next chunk to be left out."""
         pre_roll_s = self.config.gate.pre_roll_s if self.config.gate else 0.0
-        return self.step_frames - self.model.encoder.lookahead + round(100 * pre_roll_s)
+        return self._hop + round(100 * pre_roll_s)
 
     def _take(self, frames: Tensor) -> None:
         self._push(frames)
@@ -193,6 +208,9 @@ class Stream:
             self._open.push(self._gate.accept(frames).float().unsqueeze(1))
 
     def _drop(self, count: int) -> None:
+        if self._policy:
+            self._policy.accept(self._frames.front(count))
+            self._context = self.config.context_of(self._policy.chunk_size)
         self._frames.drop(count)
         self._open.drop(count)
 

@@ -18,7 +18,15 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from asr.config.compose import compose, compose_tree
-from asr.config.decode_config import AverageConfig, DecodeConfig, ExportRootConfig, ServeRootConfig, StreamRootConfig
+from asr.config.decode_config import (
+    AdaptiveRootConfig,
+    AverageConfig,
+    DecodeConfig,
+    ExportRootConfig,
+    LatencyCurveConfig,
+    ServeRootConfig,
+    StreamRootConfig,
+)
 from asr.models.encoders import KINDS, kind_of
 from asr.models.transducer import Transducer, count_parameters
 from asr.training.run_config import RunConfig
@@ -40,6 +48,8 @@ ROOTS = {
     "average": AverageConfig,
     "stream": StreamRootConfig,
     "export": ExportRootConfig,
+    "adaptive": AdaptiveRootConfig,
+    "latency_curve": LatencyCurveConfig,
     "serve": ServeRootConfig,
 }
 

@@ -31,7 +31,7 @@ class EncoderState(NamedTuple):
 def in_blocks(state: LayerState, blocks: Blocks) -> Any:
     """A layer's state for a call whose chunks are rows of their own: each leaf is what `extend_left` then needs."""
     convolved = {"conv1", "conv2"}  # these remember as far as they see
-    pasts = {
+    pasts: dict[str, Any] = {
         name: BlockPast(leaf, blocks, leaf.shape[1] if name in convolved else blocks.past)
         for name, leaf in state._asdict().items()
     }
