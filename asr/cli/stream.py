@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asr.cli.arguments import parse
+from asr.cli.microphone import listen
 from asr.cli.settings import settings
 
 if TYPE_CHECKING:
@@ -19,10 +20,11 @@ if TYPE_CHECKING:
 
 USAGE = """usage: asr stream EXP FILE [key=value ...]
        asr stream EXP --sample
+       asr stream EXP --microphone
 
 Feeds a recording to the recogniser as a microphone would and prints each new partial result with the time at which
 enough audio was in; at the end, how long a listener waited, and how much computing it took. --sample takes an utterance
-of the model's own test set. EXP is a checkpoint, or a run's folder.
+of the model's own test set, --microphone listens until Ctrl-C. EXP is a checkpoint, or a run's folder.
 
   chunk_size=16 left_context=64    50 Hz frames decoded at a time, and remembered before
   search.method=BEAM               GREEDY, BEAM or CTC_GREEDY
@@ -33,7 +35,7 @@ _PIECE_S = 0.1
 
 
 def main(argv: Sequence[str]) -> int:
-    arguments = parse(argv, usage=USAGE, flags=("--sample", "--realtime"), at_least=1, at_most=2)
+    arguments = parse(argv, usage=USAGE, flags=("--sample", "--microphone", "--realtime"), at_least=1, at_most=2)
     checkpoint, *files = arguments.positional
     config = settings("stream", arguments, checkpoint=checkpoint)
     import asr
@@ -41,8 +43,11 @@ def main(argv: Sequence[str]) -> int:
     from asr.features import read_audio
 
     recognizer = asr.load(config.checkpoint)
-    if bool(files) == ("--sample" in arguments.flags):
-        raise ConfigError("name one audio file, or use --sample")
+    if len([*files, *({"--sample", "--microphone"} & arguments.flags)]) != 1:
+        raise ConfigError("name one audio file, or use --sample or --microphone")
+    if "--microphone" in arguments.flags:
+        listen(recognizer, config)
+        return 0
     sample = None if files else _sample(config.checkpoint)
     audio = read_audio(files[0] if sample is None else sample.recording.sources[0].source)
     for note in audio.notes:

@@ -97,5 +97,5 @@ async def _receive(socket: WebSocket) -> str | bytes:
     message = await socket.receive()
     if message["type"] == "websocket.disconnect":
         raise WebSocketDisconnect(message.get("code", 1006))
-    text, data = message.get("text"), message.get("bytes")
-    return text if text is not None else data
+    text: str | None = message.get("text")
+    return text if text is not None else bytes(message["bytes"])

@@ -42,7 +42,7 @@ Event = dict[str, Any]
 
 SAMPLE_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 88200, 96000, 176400, 192000)
 """Rates that devices have; the filters of others could be made arbitrarily large."""
-ENCODINGS = {"float32": np.dtype("<f4"), "int16": np.dtype("<i2")}
+ENCODINGS: dict[str, np.dtype[Any]] = {"float32": np.dtype("<f4"), "int16": np.dtype("<i2")}
 UNACCEPTABLE, POLICY, TOO_MANY = 1003, 1008, 1013
 
 

@@ -313,7 +313,10 @@ def test_shutdown_finishes_open_streams(digits, strings):
 
 
 def test_addresses_and_settings_that_cannot_be(digits):
-    with serving(digits) as server, pytest.raises(ConfigError, match="cannot listen on 127.0.0.1, port"):
+    with (
+        serving(digits) as server,
+        pytest.raises(ConfigError, match=r"cannot listen on 127.0.0.1, port \d+ \(Address already in use\); choose"),
+    ):
         Server(digits, ServeConfig(port=int(server.address.rsplit(":", 1)[1])))
     with pytest.raises(ConfigError, match="port=70000"):
         ServeConfig(port=70000)
