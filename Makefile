@@ -3,6 +3,7 @@
 # make slow    the long tests
 # make bench   measure speed and memory against yardsticks (docs/performance.md); for a quiet machine
 # make test-k2 the core and all that uses k2, with k2 1.23.4, torch 1.13.1 and Python 3.10, where there is one
+# make soak    200 clients come to a server and go, for ten minutes
 # make check   format, lint, types and the fastest tests
 # All of them set up .venv first. PYTHON names the interpreter to build it from.
 
@@ -18,7 +19,7 @@ READY_K2 := .venv-k2/.ready
 CORE_TESTS := tests/k2 tests/parity tests/property/test_losses.py tests/property/test_decoding.py tests/unit/test_tensors.py \
 	$(addprefix tests/unit/,kernels nn models losses optim decoding checkpoint)
 
-.PHONY: setup demo test slow bench test-k2 check format wheel snapshots clean
+.PHONY: setup demo test slow soak bench test-k2 check format wheel snapshots clean
 
 setup: $(READY)
 
@@ -53,6 +54,9 @@ $(READY_K2): constraints-k2.txt
 	@$(BIN_K2)/python -m pip install --disable-pip-version-check -c constraints-k2.txt torch k2 kaldilm numpy safetensors \
 		sentencepiece pytest pytest-timeout hypothesis > .venv-k2/install.log 2>&1 || { tail -20 .venv-k2/install.log; exit 1; }
 	@touch $@
+
+soak: $(READY)
+	@OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m tests.soak.run
 
 check: $(READY)
 	@$(BIN)/ruff format --check -q .

@@ -34,12 +34,14 @@ async def converse(socket: WebSocket, engine: Engine, limits: LimitConfig, *, to
     talking = asyncio.create_task(_talk(socket, session, limits.send_s))
     listening = asyncio.create_task(_listen(socket, session, start.encoding, limits))
     try:
-        await asyncio.wait({talking, listening}, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait({talking, listening}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         engine.drop(session)
         for task in (talking, listening):
             task.cancel()
         await asyncio.gather(talking, listening, return_exceptions=True)
+    for task in done:
+        task.result()  # raises what nobody foresaw
 
 
 async def turn_away(socket: WebSocket, refusal: Refusal) -> None:
@@ -60,18 +62,22 @@ async def _hear_start(socket: WebSocket, limit_s: float, token: str | None) -> S
 
 async def _talk(socket: WebSocket, session: Session, limit_s: float) -> None:
     """Send what there is to tell, to the end; a client that does not read is left."""
-    async for event in session.events():
-        await asyncio.wait_for(socket.send_json(event), limit_s)
-    await socket.close(session.close_code)
+    try:
+        async for event in session.events():
+            await asyncio.wait_for(socket.send_json(event), limit_s)
+        await socket.close(session.close_code)
+    except asyncio.TimeoutError:
+        pass
 
 
 async def _listen(socket: WebSocket, session: Session, encoding: str, limits: LimitConfig) -> None:
-    """Take what comes until the client is gone; rather than returning early, let `_talk` have the last word."""
+    """Take what comes until the client is gone, or `_talk` has had the last word."""
     deadline, refused = time.monotonic() + limits.session_s, 0
     while True:
-        rest_s = deadline - time.monotonic()
+        rest_s = max(deadline - time.monotonic(), 0.0)
         try:
-            message = await asyncio.wait_for(_receive(socket), max(min(limits.idle_s, rest_s), 0.0))
+            limit_s = None if session.ended else min(limits.idle_s, rest_s)
+            message = await asyncio.wait_for(_receive(socket), limit_s)
             if isinstance(message, bytes):
                 await session.put(decode_audio(message, encoding))
             else:
@@ -79,8 +85,6 @@ async def _listen(socket: WebSocket, session: Session, encoding: str, limits: Li
                 session.end("end")
         except asyncio.TimeoutError:
             session.end("idle" if limits.idle_s < rest_s else "limit")
-            await asyncio.sleep(limits.idle_s)  # `_talk` closes; a client that never answers is not waited for
-            return
         except Refusal as refusal:
             session.fail(str(refusal), close_code=refusal.code)
         except StreamError as error:

@@ -22,6 +22,9 @@ class Server:
         """Raises ConfigError where the address cannot be had, or the model not be streamed so."""
         app = build_app(recognizer, config)
         self._listener = _listen(config.host, config.port)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            # Connections inherit it: one whose client stopped reading is not kept until its last words are read.
+            self._listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(1000 * config.limits.send_s))
         settings = uvicorn.Config(
             app,
             lifespan="on",
@@ -30,6 +33,7 @@ class Server:
             ws_max_size=config.limits.message_bytes,
             ws_per_message_deflate=False,  # audio hardly shrinks, and a small message could become a huge one
             server_header=False,
+            timeout_graceful_shutdown=max(int(config.limits.send_s), 1),
         )
         self._uvicorn = _Uvicorn(settings, app.state.drain)
 

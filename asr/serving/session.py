@@ -38,13 +38,18 @@ class Session:
     # The connection's side.
 
     @property
+    def ended(self) -> bool:
+        """Whether no more audio is taken."""
+        return bool(self._reason) or self._over
+
+    @property
     def audio_s(self) -> float:
         """Seconds of audio that came in."""
         return (self._num_heard + self._num_waiting) / self._sample_rate
 
     async def put(self, samples: np.ndarray) -> None:
         """Take (N,) samples; waits while too many of them are there already. Ignored after the end."""
-        if self._reason or self._over:
+        if self.ended:
             return
         self._inbox.append(samples)
         self._num_waiting += len(samples)
@@ -56,7 +61,7 @@ class Session:
 
     def end(self, reason: str, *, close_code: int = 1000) -> None:
         """No more audio will come; the first reason given is the one that is told."""
-        if not self._reason:
+        if not self.ended:
             self._reason, self.close_code = reason, close_code
             self._room.set()
             self._wake()

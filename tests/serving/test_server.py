@@ -263,6 +263,14 @@ def test_silent_clients_and_long_streams_are_answered(digits, strings):
         assert said[-1]["reason"] == "limit" and said[-1]["audio_s"] < 3.5 and words(said)
 
 
+def test_whoever_waits_for_the_answer_is_not_idle(digits, strings, monkeypatch):
+    encode = digits.model.encode
+    monkeypatch.setattr(digits.model, "encode", lambda *a, **k: time.sleep(0.3) or encode(*a, **k))
+    with serving(digits, limits=LimitConfig(idle_s=0.2)) as server:
+        said = ask(server, strings[0].samples.numpy())
+    assert words(said) == strings[0].text and said[-1]["reason"] == "end"
+
+
 def test_a_client_faster_than_the_server_waits(digits, strings):
     """Twenty times what may wait: nothing is lost."""
     samples = np.concatenate([string.samples.numpy() for string in strings[:3]])
@@ -284,8 +292,8 @@ def test_a_client_that_does_not_read_is_left(digits, strings):
         flood.start()
         assert words(ask(server, strings[0].samples.numpy())) == strings[0].text
         wait_for_streams(server, 0)
-        deaf.socket.socket.close()
         flood.join(20)
+        assert not flood.is_alive(), "the connection itself is given up too"
 
 
 def _complain_until_closed(client: Client) -> None:

@@ -1,0 +1,14 @@
+"""Half a minute of `make soak`."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("uvicorn", reason="the extra serve is not installed")
+
+
+@pytest.mark.slow
+def test_clients_come_and_go(data_dir):
+    from tests.soak.run import main
+
+    assert main("seconds=30", "clients=40", "at_once=8") == 0
