@@ -6,6 +6,7 @@ from asr.models.convolutional import CausalCnn, CnnConfig
 from asr.models.encoder import Encoder, EncoderConfig
 from asr.models.framed import FramedEncoder
 from asr.models.recurrent import Gru, GruConfig, Lstm, LstmConfig
+from asr.models.torchaudio_encoders import Conformer, ConformerConfig, Emformer, EmformerConfig
 from asr.models.zipformer import Zipformer, ZipformerConfig
 
 KINDS: dict[str, type[EncoderConfig]] = {
@@ -13,6 +14,8 @@ KINDS: dict[str, type[EncoderConfig]] = {
     "lstm": LstmConfig,
     "gru": GruConfig,
     "cnn": CnnConfig,
+    "conformer": ConformerConfig,
+    "emformer": EmformerConfig,
 }
 """What a configuration is called in a checkpoint; one without a name is a Zipformer's."""
 
@@ -28,6 +31,10 @@ def build_encoder(config: EncoderConfig) -> Encoder:
             return FramedEncoder(config, Gru(config))
         case CnnConfig():
             return FramedEncoder(config, CausalCnn(config))
+        case ConformerConfig():
+            return FramedEncoder(config, Conformer(config))
+        case EmformerConfig():
+            return FramedEncoder(config, Emformer(config))
     raise AssertionError(f"{type(config).__name__} has no encoder")
 
 

@@ -73,9 +73,12 @@ class Front(nn.Module):
         """An empty past, (B, 3, F', C')."""
         return self.embed.init_state(batch_size, device)
 
-    def forward(self, x: Tensor, x_lens: Tensor, cache: Tensor) -> Embedded:
-        """(B, 4 N + 13, feature_dim) at 100 Hz to (B, N, C) at 25 Hz, zero beyond the lengths."""
-        embedded = self.embed(x, x_lens, cache)
+    def forward(self, x: Tensor, x_lens: Tensor, cache: Tensor, *, ahead: int = 0) -> Embedded:
+        """(B, 4 N + 13, feature_dim) at 100 Hz to (B, N, C) at 25 Hz, zero beyond the lengths.
+
+        The next call will make the last `ahead` of the N frames again.
+        """
+        embedded = self.embed(x, x_lens, cache, ahead=2 * ahead)
         pairs = zero_padding(embedded.out, embedded.lens).unflatten(1, (-1, 2)).flatten(2)
         lens = torch.div(embedded.lens + 1, 2, rounding_mode="floor")
         return Embedded(zero_padding(self.pair(pairs), lens), lens, embedded.cache)
@@ -89,6 +92,10 @@ class Body(Protocol):
         """Channels of the output."""
 
     @property
+    def lookahead(self) -> int:
+        """Frames that `forward` reads beyond those it returns."""
+
+    @property
     def supports_step(self) -> bool:
         """Whether `forward` can go on from a state."""
 
@@ -96,7 +103,7 @@ class Body(Protocol):
         """An empty past; None is for whole utterances."""
 
     def __call__(self, x: Tensor, lens: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """x (B, T, C), zero beyond lens (B,), to (B, T, output_dim) and the next state."""
+        """x (B, T + lookahead, C), zero beyond lens (B,), to (B, T, output_dim) and the next state."""
 
 
 class FramedEncoder(nn.Module):
@@ -104,14 +111,17 @@ class FramedEncoder(nn.Module):
 
     stride = 4
     """Feature frames per output frame."""
-    lookahead = Front.lookahead
-    """Feature frames, 100 Hz, that a step sees beyond its own; all of it the front end's."""
 
     def __init__(self, config: FramedConfig, body: Body):
         super().__init__()
         self.config = config
         self.front = Front(config)
         self.body = body
+
+    @property
+    def lookahead(self) -> int:
+        """Feature frames, 100 Hz, that a step sees beyond its own."""
+        return Front.lookahead + self.stride * self.body.lookahead
 
     @property
     def output_dim(self) -> int:
@@ -136,7 +146,7 @@ class FramedEncoder(nn.Module):
         return FramedState(front, self.body.init_state(batch_size, context, device), processed)
 
     def draw_context(self) -> ChunkContext:
-        """Training has nothing to draw: these networks do not know chunks."""
+        """Training has nothing to draw: these networks do not know chunks, or only those they are made for."""
         return ChunkContext()
 
     def pad_whole(self, x: Tensor, context: ChunkContext) -> Tensor:
@@ -149,6 +159,7 @@ class FramedEncoder(nn.Module):
         self, x: Tensor, x_lens: Tensor, state: FramedState, context: ChunkContext
     ) -> tuple[Tensor, Tensor, FramedState]:
         """Encode the next frames of each row, as `Encoder` says; the chunk size makes no difference to the result."""
-        embedded = self.front(zero_padding(x, x_lens), x_lens, state.front)
+        embedded = self.front(zero_padding(x, x_lens), x_lens, state.front, ahead=self.body.lookahead)
         out, body = self.body(embedded.out, embedded.lens, state.body)
-        return out, embedded.lens, FramedState(embedded.cache, body, state.processed + embedded.lens)
+        lens = embedded.lens.clamp(max=out.shape[1])
+        return out, lens, FramedState(embedded.cache, body, state.processed + lens)
