@@ -38,7 +38,8 @@ class Engine:
 
     def open(self, sample_rate: int) -> Session:
         """A fresh stream for audio of `sample_rate` Hz; its client is told that it may speak."""
-        hearing = Hearing(self._recognizer.stream(self._config), sample_rate)
+        stream = self._recognizer.stream(self._config)
+        hearing = Hearing(stream, sample_rate)
         session = Session(hearing, sample_rate, backlog_s=self._backlog_s, wake=self._work.set)
         self._sessions[session] = None
         context = self._config.context

@@ -114,6 +114,23 @@ def test_many_clients_share_steps_and_hear_their_own_words(digits, server, strin
     wait_for_streams(server, 0)
 
 
+@pytest.mark.parametrize("minutes", [2, pytest.param(60, marks=pytest.mark.slow)])
+def test_long_silence_costs_little_and_ends_in_words(digits, strings, monkeypatch, minutes):
+    """At ten times the speed of speech and more; most of it never reaches the model."""
+    steps, encode = [], digits.model.encode
+    monkeypatch.setattr(digits.model, "encode", lambda x, *a, **k: steps.append(len(x)) or encode(x, *a, **k))
+    minute = (quiet(60.0) * 32767).astype(np.int16)
+    with serving(digits, limits=LimitConfig(session_s=4000)) as server, Client(server.address) as client:
+        client.start(encoding="int16")
+        for _ in range(minutes):
+            client.send(minute, piece=16000)
+        client.send((strings[0].samples.numpy() * 32767).astype(np.int16))
+        client.say(type="end")
+        said = client.hear_all()
+    assert words(said) == strings[0].text and [event["segment"] for event in said if event["type"] == "final"] == [0]
+    assert len(steps) < 20
+
+
 MISDEEDS = {
     "garbage": ("{not json", 1003, "no JSON"),
     "deep": ("[" * 100_000, 1003, "no JSON"),
