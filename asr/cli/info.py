@@ -74,7 +74,8 @@ def _of_checkpoint(name: str) -> Iterator[tuple[str, object]]:
     yield "parameters", f"{count_parameters(loaded.model):,}"
     yield "streams", "yes" if loaded.model.encoder.supports_step else "no, whole utterances only"
     yield "vocabulary", f"{config.vocab_size} symbols: {' '.join(loaded.tokenizer.symbols[3:15])} …"
-    yield "predictor", f"context of {config.context_size} tokens, width {config.predictor_dim}"
+    if config.transducer:
+        yield "predictor", f"context of {config.context_size} tokens, width {config.predictor_dim}"
     yield "CTC head", "yes" if config.ctc_head else "no"
     yield "encoder", kind_of(config.encoder)
     for field, value in vars(config.encoder).items():

@@ -19,6 +19,9 @@ from asr.decoding.scorer import TransducerModel
 from asr.errors import ConfigError
 from asr.text import Tokenizer
 
+BLANK_ID = 0
+"""Of every vocabulary."""
+
 
 class Search(Protocol):
     """Turns encoder frames into tokens, for a batch of streams, as the frames arrive.
@@ -45,28 +48,37 @@ class SearchableModel(TransducerModel, Protocol):
     """What `build_search` asks of a model."""
 
     @property
+    def has_transducer(self) -> bool: ...
+
+    @property
     def ctc_head(self) -> Callable[[Tensor], Tensor] | None: ...
 
 
 def build_search(cfg: SearchConfig, model: SearchableModel, tokenizer: Tokenizer | None = None) -> Search:
     """The search `cfg` asks for, on `model.predictor` and `model.joiner`, or on `model.ctc_head` for CTC.
 
+    Greedy search, which is what everyone gets who asks for nothing, is that of the CTC head where it is all there is.
+
     Args:
         tokenizer: the model's own; only where `cfg` speaks of words.
     Raises:
         ConfigError: CTC search is asked of a model without a CTC head, or words are not what the tokenizer knows.
     """
+    if not model.has_transducer and cfg.method is not SearchMethod.GREEDY and cfg.method is not SearchMethod.CTC_GREEDY:
+        raise ConfigError(
+            f"search.method={cfg.method.value} needs a transducer, which this model is not; use ctc_greedy"
+        )
     match cfg.method:
-        case SearchMethod.GREEDY:
+        case SearchMethod.GREEDY if model.has_transducer:
             return GreedySearch(model, cfg)
         case SearchMethod.BEAM:
             return BeamSearch(model, cfg, build_hotwords(cfg.hotwords, tokenizer))
         case SearchMethod.FAST_BEAM:
             return FastBeamSearch(model, cfg)
-        case SearchMethod.CTC_GREEDY:
+        case SearchMethod.GREEDY | SearchMethod.CTC_GREEDY:
             if model.ctc_head is None:
                 raise ConfigError(
                     "search.method=ctc_greedy needs a model trained with a CTC head, which this one is not; "
                     "use greedy or beam"
                 )
-            return CtcGreedySearch(model.ctc_head, model.predictor.blank_id, cfg)
+            return CtcGreedySearch(model.ctc_head, BLANK_ID, cfg)

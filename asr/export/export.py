@@ -90,6 +90,8 @@ def export_model(
             f"the tokenizer has {tokenizer.vocab_size} symbols and the model {model.config.vocab_size}; "
             "export a model with the tokenizer it was trained with"
         )
+    if not model.has_transducer:
+        raise ExportError("the model has no transducer, and only transducers are exported; train one with a CTC head")
     # A copy, because a model in training, or on a GPU, must stay there.
     model = copy.deepcopy(model).cpu().float().eval()
     specs = graph_specs(model, config)

@@ -12,7 +12,7 @@ from asr.losses.lattice import Topology
 
 @dataclass(kw_only=True)
 class TransducerLossConfig:
-    """Settings of the simple, pruned and CTC losses; the defaults are those of the published LibriSpeech models."""
+    """Settings of the losses; the defaults are those of the published LibriSpeech models."""
 
     prune_range: int = 5
     """Label positions per frame that the pruned loss looks at, >= 2."""
@@ -29,7 +29,11 @@ class TransducerLossConfig:
     topology: Topology = Topology.REGULAR
     """Whether a symbol consumes a frame."""
     ctc_scale: float = 0.0
-    """Weight of the CTC loss, >= 0; 0 means that there is none, 0.2 is usual."""
+    """Weight of the CTC loss, >= 0; 0 means that there is none, 0.2 is usual beside a transducer, 1 without."""
+    attention_scale: float = 0.0
+    """Weight of the attention decoder's cross-entropy, >= 0; 0 means that there is none."""
+    label_smoothing: float = 0.1
+    """Share of the attention decoder's targets that is spread over all symbols, in [0, 1)."""
     backend: Backend = Backend.AUTO
     """Whose code computes the simple and the pruned loss; the results are equal."""
 
@@ -41,7 +45,9 @@ class TransducerLossConfig:
                 f"lm_scale={self.lm_scale} and am_scale={self.am_scale} are shares: "
                 "neither may be negative nor their sum above 1"
             )
-        for key in ("simple_scale", "warm_steps", "ctc_scale"):
+        if not 0 <= self.label_smoothing < 1:
+            raise ConfigError(f"label_smoothing={self.label_smoothing} must lie in [0, 1)")
+        for key in ("simple_scale", "warm_steps", "ctc_scale", "attention_scale"):
             if getattr(self, key) < 0:
                 raise ConfigError(f"{key}={getattr(self, key)} must not be negative")
 
@@ -52,6 +58,7 @@ class LossScales(NamedTuple):
     simple: float
     pruned: float
     ctc: float
+    attention: float
 
 
 def loss_scales(cfg: TransducerLossConfig, step: int) -> LossScales:
@@ -61,6 +68,7 @@ def loss_scales(cfg: TransducerLossConfig, step: int) -> LossScales:
         step: how many batches training has seen, this one included (1 for the first).
     """
     if step >= cfg.warm_steps:
-        return LossScales(cfg.simple_scale, 1.0, cfg.ctc_scale)
+        return LossScales(cfg.simple_scale, 1.0, cfg.ctc_scale, cfg.attention_scale)
     progress = step / cfg.warm_steps
-    return LossScales(1.0 - progress * (1.0 - cfg.simple_scale), 0.1 + 0.9 * progress, cfg.ctc_scale)
+    simple = 1.0 - progress * (1.0 - cfg.simple_scale)
+    return LossScales(simple, 0.1 + 0.9 * progress, cfg.ctc_scale, cfg.attention_scale)

@@ -11,7 +11,6 @@ import torch
 
 from asr.checkpoint.average import RunningAverage
 from asr.data import DataConfig, feature_stats, heard_cuts, train_loader
-from asr.errors import ConfigError
 from asr.models.transducer import Transducer, TransducerConfig
 from asr.optim import ScaledAdam, build_schedule, parameter_groups
 from asr.text import Tokenizer, load_tokenizer
@@ -59,7 +58,7 @@ def build_trainer(config: RunConfig) -> Trainer:
     )
     return Trainer(
         config=config.training,
-        objective=TransducerObjective(model, config.loss),
+        objective=TransducerObjective(model, config.loss, config.consistency),
         snapshot=snapshot,
         schedule=build_schedule(config.schedule, base_lr=config.optim.lr, num_steps=config.training.num_steps),
         data=loader,
@@ -80,7 +79,6 @@ def set_up_process(config: TrainingConfig) -> None:
 
 def build_model(config: RunConfig, tokenizer: Tokenizer) -> Transducer:
     """The model, freshly initialised from the seed, with the vocabulary of the tokenizer."""
-    check_losses(config)
     seed_everything(config.training.seed, 1)
     shape: TransducerConfig = replace(config.model, vocab_size=tokenizer.vocab_size)
     model = Transducer(shape)
@@ -88,12 +86,6 @@ def build_model(config: RunConfig, tokenizer: Tokenizer) -> Transducer:
         mean, deviation = feature_stats(heard_cuts(config.data, config.data.train))
         model.feature_norm.set(mean, deviation)
     return model
-
-
-def check_losses(config: RunConfig) -> None:
-    """Raise ConfigError where a loss and the head that it needs do not go together."""
-    if config.loss.ctc_scale > 0 and not config.model.ctc_head:
-        raise ConfigError(f"loss.ctc_scale={config.loss.ctc_scale} needs a CTC head; set model.ctc_head=true")
 
 
 def regularisation_per_step(training: TrainingConfig, data: DataConfig) -> float:

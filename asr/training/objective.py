@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from asr.losses import (
     LossScales,
     TransducerLossConfig,
+    consistency_loss,
     ctc_loss,
     loss_scales,
     prune_ranges,
     pruned_joiner_loss,
+    smoothed_cross_entropy,
     smoothed_transducer_loss,
 )
 from asr.models.transducer import EncoderOutput, Transducer
 from asr.nn.chunks import ChunkContext
+from asr.training.consistency import ConsistencyConfig, two_views
 
 
 class Loss(NamedTuple):
@@ -27,16 +31,36 @@ class Loss(NamedTuple):
     parts: dict[str, Tensor]
 
 
-class TransducerObjective(nn.Module):
-    """Simple, pruned and CTC losses of a batch, weighted for the step; owns the model so that wrappers see one forward.
+class Term(NamedTuple):
+    """One loss of a batch, summed over its utterances, and its weight."""
 
-    Source: pruned RNN-T, arXiv 2206.13236.
+    name: str
+    scale: float
+    value: Tensor
+
+
+class Targets(NamedTuple):
+    """tokens: (B, S), padded with blank; lens: (B,)."""
+
+    tokens: Tensor
+    lens: Tensor
+
+
+class TransducerObjective(nn.Module):
+    """The weighted losses of whatever heads a model has; owns the model so that wrappers see one forward.
+
+    With `consistency` every utterance is heard twice, differently masked, and all losses count half.
+
+    Source: pruned RNN-T, arXiv 2206.13236; CR-CTC, arXiv 2410.05101.
     """
 
-    def __init__(self, model: Transducer, config: TransducerLossConfig):
+    def __init__(
+        self, model: Transducer, config: TransducerLossConfig, consistency: ConsistencyConfig | None = None
+    ) -> None:
         super().__init__()
         self.model = model
         self.config = config
+        self.consistency = consistency
 
     def forward(
         self,
@@ -56,19 +80,42 @@ class TransducerObjective(nn.Module):
             step: this step's number, from 1; losses are weighed by it.
             context: what frames may see; drawn from the encoder's choices where None.
         """
-        model = self.model
-        context = model.encoder.draw_context() if context is None else context
-        encoded = _trimmed(model.encode(features, feature_lens, context=context))
-        scales = loss_scales(self.config, step)
-        total, parts = self._transducer(encoded, tokens, token_lens, scales)
-        if model.ctc_head is not None and scales.ctc > 0:
-            parts["ctc"] = ctc_loss(model.ctc_head(encoded.out), encoded.lens, tokens, token_lens).sum()
-            total = total + scales.ctc * parts["ctc"]
-        return Loss(total, {name: value.detach() for name, value in parts.items()})
+        context = self.model.encoder.draw_context() if context is None else context
+        consistency = self.consistency if self.training else None
+        if consistency is not None:
+            features = two_views(features, feature_lens, consistency)
+            feature_lens, tokens, token_lens = feature_lens.repeat(2), tokens.repeat(2, 1), token_lens.repeat(2)
+        encoded = _trimmed(self.model.encode(features, feature_lens, context=context))
+        terms = self._terms(encoded, Targets(tokens, token_lens), step, consistency)
+        share = 1.0 if consistency is None else 0.5
+        total = torch.stack([share * term.scale * term.value for term in terms]).sum()
+        return Loss(total, {term.name: (share * term.value).detach() for term in terms})
 
-    def _transducer(
-        self, encoded: EncoderOutput, tokens: Tensor, token_lens: Tensor, scales: LossScales
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def _terms(
+        self, encoded: EncoderOutput, targets: Targets, step: int, consistency: ConsistencyConfig | None
+    ) -> list[Term]:
+        """The losses of all heads."""
+        model, scales, terms = self.model, loss_scales(self.config, step), []
+        if model.has_transducer:
+            terms += self._transducer(encoded, targets.tokens, targets.lens, scales)
+        if model.ctc_head is not None and (scales.ctc > 0 or consistency is not None):
+            log_probs = model.ctc_head(encoded.out)
+            terms.append(Term("ctc", scales.ctc, ctc_loss(log_probs, encoded.lens, *targets).sum()))
+            if consistency is not None:
+                disagreement = consistency_loss(log_probs, encoded.lens).sum()
+                terms.append(Term("consistency", consistency.scale_at(step), disagreement))
+        if model.attention_decoder is not None and scales.attention > 0:
+            terms.append(Term("attention", scales.attention, self._attention(encoded, targets)))
+        return terms
+
+    def _attention(self, encoded: EncoderOutput, targets: Targets) -> Tensor:
+        decoder = self.model.attention_decoder
+        assert decoder is not None
+        logits = decoder(encoded.out, encoded.lens, *targets)
+        wanted = decoder.targets(*targets)
+        return smoothed_cross_entropy(logits, wanted, smoothing=self.config.label_smoothing).sum()
+
+    def _transducer(self, encoded: EncoderOutput, tokens: Tensor, token_lens: Tensor, scales: LossScales) -> list[Term]:
         model, config = self.model, self.config
         predicted = model.predictor(pad(tokens, (1, 0), value=model.predictor.blank_id), pad_left=True)
         simple = smoothed_transducer_loss(
@@ -100,8 +147,7 @@ class TransducerObjective(nn.Module):
             delay_penalty=config.delay_penalty,
             backend=config.backend,
         )
-        parts = {"simple": simple.loss.sum(), "pruned": pruned.sum()}
-        return scales.simple * parts["simple"] + scales.pruned * parts["pruned"], parts
+        return [Term("simple", scales.simple, simple.loss.sum()), Term("pruned", scales.pruned, pruned.sum())]
 
 
 def _trimmed(encoded: EncoderOutput) -> EncoderOutput:

@@ -12,6 +12,7 @@ from asr.models.transducer import TransducerConfig
 from asr.nn.chunks import ChunkContext
 from asr.optim import ScaledAdamConfig, ScheduleConfig
 from asr.training.config import TrainingConfig
+from asr.training.consistency import ConsistencyConfig
 
 
 @dataclass(kw_only=True)
@@ -55,6 +56,8 @@ class RunConfig:
     """Learning rate over time."""
     loss: TransducerLossConfig = field(default_factory=TransducerLossConfig)
     """What is minimised."""
+    consistency: ConsistencyConfig | None = None
+    """Two views of every utterance that shall agree; null is none."""
     training: TrainingConfig = field(default_factory=TrainingConfig)
     """Length and bookkeeping of the run."""
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
@@ -65,3 +68,23 @@ class RunConfig:
             raise ConfigError("name and run_dir must not be empty; a run needs a folder of its own")
         if self.model.encoder.can_stream:
             self.model.encoder.check_chunk_size(self.evaluation.chunk_size, "evaluation.chunk_size")
+        self._check_losses()
+
+    def _check_losses(self) -> None:
+        """Every loss needs its head, every head a loss."""
+        model, loss, augment = self.model, self.loss, self.augment
+        heads = {
+            "ctc_scale": ("ctc_head", model.ctc_head),
+            "attention_scale": ("attention_decoder", model.attention_decoder),
+        }
+        for key, (name, head) in heads.items():
+            if getattr(loss, key) > 0 and not head:
+                raise ConfigError(f"loss.{key}={getattr(loss, key)} needs a head of its own; set model.{name}")
+        if not model.transducer and loss.ctc_scale <= 0:
+            raise ConfigError("model.transducer=false leaves nothing to minimise; set loss.ctc_scale, 1 for CTC alone")
+        if self.consistency is None:
+            return
+        if not model.ctc_head:
+            raise ConfigError("consistency needs a CTC head; set model.ctc_head=true, or consistency=null")
+        if augment.masks is not None and augment.masks.prob > 0:
+            raise ConfigError("consistency masks each copy by itself; set augment.masks.prob=0")

@@ -33,7 +33,7 @@ class Validation:
         found = self._recognise(SearchMethod.GREEDY)
         self.journal.text("dev/examples", step, _examples(found))
         numbers = {"wer": 100.0 * score(item.transcript for item in found).rate}
-        if self.model.ctc_head is not None:
+        if self.model.ctc_head is not None and self.model.has_transducer:
             found = self._recognise(SearchMethod.CTC_GREEDY)
             numbers["ctc_wer"] = 100.0 * score(item.transcript for item in found).rate
         return numbers

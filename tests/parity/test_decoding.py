@@ -185,7 +185,7 @@ def load_model(golden, name: str) -> SimpleNamespace:
     joiner = Joiner(encoder_dim, dim, joiner_dim, vocab_size)
     predictor.load_state_dict(parts["predictor"])
     joiner.load_state_dict(parts["joiner"])
-    return SimpleNamespace(predictor=predictor.eval(), joiner=joiner.eval(), ctc_head=None)
+    return SimpleNamespace(predictor=predictor.eval(), joiner=joiner.eval(), ctc_head=None, has_transducer=True)
 
 
 def compare_answers(found: list[Hypothesis], arrays: dict[str, np.ndarray], name: str, stable: np.ndarray) -> None:

@@ -1,5 +1,6 @@
 """The stateless transducer."""
 
+from asr.models.transducer.attention_decoder import AttentionDecoder, AttentionDecoderConfig
 from asr.models.transducer.joiner import Joiner
 from asr.models.transducer.model import (
     EncoderOutput,
@@ -13,6 +14,8 @@ from asr.models.transducer.model import (
 from asr.models.transducer.predictor import Predictor
 
 __all__ = [
+    "AttentionDecoder",
+    "AttentionDecoderConfig",
     "EncoderOutput",
     "Joiner",
     "Predictor",

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from asr.errors import ConfigError
 from asr.models.encoder import EncoderConfig
 from asr.models.encoders import KINDS, build_encoder, kind_of
+from asr.models.transducer.attention_decoder import AttentionDecoder, AttentionDecoderConfig
 from asr.models.transducer.joiner import Joiner
 from asr.models.transducer.predictor import Predictor
 from asr.models.zipformer import ZipformerConfig
@@ -37,8 +38,12 @@ class TransducerConfig:
     """Width of the predictor."""
     joiner_dim: int = 512
     """Width of the joiner."""
+    transducer: bool = True
+    """Whether there are a predictor and a joiner; without them the other heads do the work."""
     ctc_head: bool = False
-    """Whether a CTC head stands beside the transducer."""
+    """Whether there is a CTC head."""
+    attention_decoder: AttentionDecoderConfig | None = None
+    """An attention decoder for training and rescoring; null is none."""
 
     def __post_init__(self) -> None:
         if self.vocab_size < 2:
@@ -48,6 +53,8 @@ class TransducerConfig:
         for name in ("context_size", "predictor_dim", "joiner_dim"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"model.{name}={getattr(self, name)} must be at least 1")
+        if not (self.transducer or self.ctc_head):
+            raise ConfigError("model.transducer=false leaves no head to decode with; set model.ctc_head=true")
 
 
 class EncoderOutput(NamedTuple):
@@ -72,7 +79,13 @@ class CtcHead(nn.Module):
 
 
 class Transducer(nn.Module):
-    """Features in, everything that losses and searches need out."""
+    """Features in, everything that losses and searches need out.
+
+    A model with `transducer=False` lacks the parts of the transducer; its CTC head does the work.
+    """
+
+    predictor: Predictor
+    joiner: Joiner
 
     def __init__(self, config: TransducerConfig):
         super().__init__()
@@ -80,11 +93,19 @@ class Transducer(nn.Module):
         dim, vocab = config.encoder.output_dim, config.vocab_size
         self.feature_norm = FeatureNorm(config.encoder.feature_dim)
         self.encoder = build_encoder(config.encoder)
-        self.predictor = Predictor(vocab, config.predictor_dim, config.context_size)
-        self.joiner = Joiner(dim, config.predictor_dim, config.joiner_dim, vocab)
-        self.simple_am_proj = scaled_linear(dim, vocab, scale=0.25)
-        self.simple_lm_proj = scaled_linear(config.predictor_dim, vocab, scale=0.25)
+        if config.transducer:
+            self.predictor = Predictor(vocab, config.predictor_dim, config.context_size)
+            self.joiner = Joiner(dim, config.predictor_dim, config.joiner_dim, vocab)
+            self.simple_am_proj = scaled_linear(dim, vocab, scale=0.25)
+            self.simple_lm_proj = scaled_linear(config.predictor_dim, vocab, scale=0.25)
         self.ctc_head = CtcHead(dim, vocab) if config.ctc_head else None
+        attention = config.attention_decoder
+        self.attention_decoder = None if attention is None else AttentionDecoder(attention, dim, vocab)
+
+    @property
+    def has_transducer(self) -> bool:
+        """Whether there are a predictor and a joiner."""
+        return self.config.transducer
 
     def init_state(self, batch_size: int, context: ChunkContext) -> Any:
         """An empty past for streaming under `context`; every leaf has the batch first."""
@@ -118,6 +139,9 @@ def model_config_from_dict(values: dict[str, Any]) -> TransducerConfig:
         if kind not in KINDS:
             raise ConfigError(f"the model's encoder is a {kind}, which this version does not know; upgrade Rill")
         _check_known(inner, TransducerConfig)
+        if attention := inner.pop("attention_decoder", None):
+            _check_known(attention, AttentionDecoderConfig)
+            inner["attention_decoder"] = AttentionDecoderConfig(**attention)
         _check_known(shape, KINDS[kind])
         return TransducerConfig(encoder=KINDS[kind](**shape), **inner)
     except (KeyError, TypeError) as error:

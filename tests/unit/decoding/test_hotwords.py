@@ -68,7 +68,7 @@ def random_model() -> SimpleNamespace:
     for parameter in [*predictor.parameters(), *joiner.parameters()]:
         nn.init.normal_(parameter, std=0.7)
     nn.init.constant_(joiner.output_linear.bias[:1], 4.0)
-    return SimpleNamespace(predictor=predictor, joiner=joiner, ctc_head=None)
+    return SimpleNamespace(predictor=predictor, joiner=joiner, ctc_head=None, has_transducer=True)
 
 
 def test_log_probs_of_a_wide_beam_differ_by_the_bonus():

@@ -34,4 +34,4 @@ def test_a_setting_that_would_be_ignored_is_refused(method):
 
 def test_ctc_search_needs_a_ctc_head():
     with pytest.raises(ConfigError, match="CTC head"):
-        build_search(SearchConfig(method=SearchMethod.CTC_GREEDY), SimpleNamespace(ctc_head=None))
+        build_search(SearchConfig(method=SearchMethod.CTC_GREEDY), SimpleNamespace(ctc_head=None, has_transducer=True))
