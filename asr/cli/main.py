@@ -14,6 +14,8 @@ COMMANDS = {
     "average": "average a run's checkpoints into the model to use",
     "decode": "recognise a test set and count errors",
     "latency-curve": "decode at many chunk sizes, and draw errors against latency",
+    "compare": "put the results of several runs into one table",
+    "equality": "draw streamed and direct outputs, and their difference",
     "adaptive": "stream with chunks that follow the conditions, against every fixed size",
     "stream": "recognise audio chunk by chunk, showing words as they come",
     "serve": "recognise live speech for many clients at once, and on a page",

@@ -48,7 +48,7 @@ def main(argv: Sequence[str]) -> int:
     if "--microphone" in arguments.flags:
         listen(recognizer, config)
         return 0
-    sample = None if files else _sample(config.checkpoint)
+    sample = None if files else sample_of(config.checkpoint)
     audio = read_audio(files[0] if sample is None else sample.recording.sources[0].source)
     for note in audio.notes:
         print(note)
@@ -137,7 +137,7 @@ def _report(
     Console().print(rows_table({"this stream": rows}))
 
 
-def _sample(checkpoint: str) -> Cut:
+def sample_of(checkpoint: str) -> Cut:
     """The longest test utterance of the corpus that a model comes from."""
     from asr.checkpoint.format import read_metadata
     from asr.checkpoint.model import find_checkpoint

@@ -134,6 +134,22 @@ class AdaptiveRootConfig(StreamConfig):
 
 
 @dataclass(kw_only=True)
+class EqualityConfig:
+    """The root of `asr equality`."""
+
+    checkpoint: str = MISSING
+    """A checkpoint, or the folder of a run."""
+    chunk_size: int = 32
+    """Frames (50 Hz) encoded at a time."""
+    left_context: int = 128
+    """Frames (50 Hz) remembered before the chunk."""
+    lookahead: int = 0
+    """Frames (50 Hz) heard beyond each chunk."""
+    out: str | None = None
+    """The picture; null: `equality.png` in the run's folder."""
+
+
+@dataclass(kw_only=True)
 class ServeRootConfig(ServeConfig):
     """The root of `asr serve`."""
 

@@ -22,6 +22,7 @@ from asr.config.decode_config import (
     AdaptiveRootConfig,
     AverageConfig,
     DecodeConfig,
+    EqualityConfig,
     ExportRootConfig,
     LatencyCurveConfig,
     ServeRootConfig,
@@ -49,6 +50,7 @@ ROOTS = {
     "stream": StreamRootConfig,
     "export": ExportRootConfig,
     "adaptive": AdaptiveRootConfig,
+    "equality": EqualityConfig,
     "latency_curve": LatencyCurveConfig,
     "serve": ServeRootConfig,
 }
