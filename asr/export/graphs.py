@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from asr.errors import ExportError
+from asr.export.fusions import spell_out_softplus
 from asr.export.specs import GraphSpec
 from asr.tensors import tree_leaves
 
@@ -133,6 +134,7 @@ def _simplify(model: onnx_ir.Model) -> None:
     from onnxscript import optimizer
 
     optimizer.fold_constants(model, input_size_limit=_NO_LIMIT, output_size_limit=_NO_LIMIT)
+    spell_out_softplus(model)
     for simplify in (
         common.RemoveUnusedNodesPass(),
         common.IdentityEliminationPass(),
