@@ -28,6 +28,7 @@ of the model's own test set, --microphone listens until Ctrl-C. EXP is a checkpo
 
   chunk_size=16 left_context=64    50 Hz frames decoded at a time, and remembered before
   search.method=BEAM               GREEDY, BEAM or CTC_GREEDY
+  gate.hang_over_s=1               leave out chunks in which nobody speaks, from a second after somebody did
   --realtime                       no faster than the recording plays
 """
 
