@@ -54,7 +54,7 @@ class Service:
         self._draining = True
         self._engine.end_all("shutdown", close_code=GOING_AWAY)
         deadline = time.monotonic() + self._config.limits.shutdown_s
-        while self._num_connected and time.monotonic() < deadline:
+        while self._engine.num_sessions and time.monotonic() < deadline:
             await asyncio.sleep(0.02)
 
     async def stream(self, socket: WebSocket) -> None:

@@ -23,7 +23,7 @@ closes; `reason` is "end", "idle" (no message for long), "limit" (the stream las
 
 Codes of closing: 1000 after `done`, 1001 after `done` at a shutdown, 1003 for messages that are none of these, 1008 for
 a missing or wrong token or a stream that never starts, 1009 for a message too long, 1011 for an error in the server,
-1013 when it is full. Pages of other sites are refused with status 403.
+1012 when it stops before a stream has started, 1013 when it is full. Pages of other sites are refused with status 403.
 """
 
 from __future__ import annotations

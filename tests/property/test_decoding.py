@@ -37,7 +37,9 @@ def random_search(cfg: SearchConfig, seed: int) -> Search:
         nn.init.normal_(parameter)
     nn.init.constant_(joiner.output_linear.bias[:1], 4.0)  # as when trained, blanks are the rule
     ctc_head = nn.Sequential(nn.Linear(ENCODER_DIM, VOCAB_SIZE), nn.LogSoftmax(dim=-1))
-    return build_search(cfg, SimpleNamespace(predictor=predictor, joiner=joiner, ctc_head=ctc_head, has_transducer=True))
+    return build_search(
+        cfg, SimpleNamespace(predictor=predictor, joiner=joiner, ctc_head=ctc_head, has_transducer=True)
+    )
 
 
 def decode(search: Search, encoder_out: Tensor, lens: Tensor) -> list[Hypothesis]:

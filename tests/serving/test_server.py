@@ -329,12 +329,14 @@ def test_shutdown_finishes_open_streams(digits, strings):
             client.send(string.samples.numpy())
         for client in clients:
             client.hear()
-        time.sleep(0.2)
+            client.socket.ping().wait(20)  # all of it has arrived
+        undecided = Client(server.address)
         server.stop()
         for client, string in zip(clients, strings):
             said = client.hear_all()
             assert words(said) == string.text
             assert said[-1]["reason"] == "shutdown" and client.close_code == 1001
+        assert undecided.hear_all() == [] and undecided.close_code == 1012
 
 
 def test_addresses_and_settings_that_cannot_be(digits):
