@@ -15,6 +15,7 @@ BENCHMARKS = {
     "digits": "training the digits recipe's model: utterances per CPU second, waiting for data",
     "growth": "cost against length: a stream of an hour, whole utterances; draws a picture",
     "startup": "asr --help and asr transcribe from a cold start",
+    "streams": "live streams: fifty of the digits model on two cores, and how many of the published models on one",
 }
 
 

@@ -11,6 +11,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+"""The cores that this process was given, before `settle` chose one of them; empty where nobody can say."""
+
 Timings = dict[str, list[float]]
 """Seconds of each round, by side."""
 

@@ -1,0 +1,130 @@
+"""Live streams: fifty of the digits model on two cores, and how many of the published models one core can serve."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from importlib.resources import files
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from asr.bench.arrivals import Load, serve
+from asr.bench.result import Row
+from asr.bench.timing import CORES
+from asr.decoding import SearchConfig
+from asr.evaluation.speed import percentiles
+from asr.models.transducer import Transducer, TransducerConfig
+from asr.models.zipformer import ZipformerConfig
+from asr.streaming import EndpointConfig, Recognizer, StreamConfig
+from asr.text import CharTokenizer
+
+DIGITS = Path("exp/digits")
+NUM_DIGITS_STREAMS = 50
+NUM_CORES = 2
+CHUNK_S = 0.32
+CONFIG = StreamConfig(chunk_size=16, left_context=128, search=SearchConfig(), endpoint=EndpointConfig())
+NEARLY_ALL = 0.95
+"""A processor busier than this has no way to catch up."""
+
+
+def run() -> list[Row]:
+    """The digits model's streams, then the published sizes'."""
+    return [_digits(), *(_published(size) for size in ("small", "medium"))]
+
+
+def _digits() -> Row:
+    work = f"{NUM_DIGITS_STREAMS} live streams of the digits model on {NUM_CORES} cores: p95 chunk latency, ms"
+    if not DIGITS.is_dir():
+        return Row(work=work, value=None, must=1000 * CHUNK_S, note=f"there is no {DIGITS}; train recipe=digits")
+    shares = [NUM_DIGITS_STREAMS // NUM_CORES] * NUM_CORES
+    # A process for each core, as a server would have: threads would wait for one another at every small operation.
+    with ProcessPoolExecutor(NUM_CORES, mp_context=get_context("spawn")) as pool:
+        loads = list(pool.map(_serve_digits, shares, range(NUM_CORES)))
+    late = percentiles([late for load in loads for late in load.late_s])
+    busy = ", ".join(f"{load.busy:.0%}" for load in loads)
+    rest = f"p50 {1000 * late[50]:.0f}, p99 {1000 * late[99]:.0f} ms"
+    note = f"{rest}; chunks of {1000 * CHUNK_S:.0f} ms; cores {busy} busy"
+    return Row(work=work, value=1000 * late[95], must=1000 * CHUNK_S, note=note)
+
+
+def _serve_digits(num_streams: int, worker: int) -> Load:
+    """In a process of its own: half a minute of as many streams, on one core."""
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    if CORES:
+        os.sched_setaffinity(0, {CORES[-1 - worker % len(CORES)]})
+    recognizer = Recognizer.load(DIGITS)
+    recordings = speech()
+    serve(recognizer, recordings, num_streams=num_streams, config=CONFIG, duration_s=1.0)  # warm up
+    return serve(recognizer, recordings, num_streams=num_streams, config=CONFIG, duration_s=30.0)
+
+
+def speech(folder: Path = Path("data/digits"), count: int = 25) -> list[Tensor]:
+    """Test utterances of the digits corpus; noise, which costs as much, where it is not there."""
+    from asr.features import load_16k
+
+    files = sorted((folder / "audio" / "test").glob("*.flac"))[:count]
+    if files:
+        return [load_16k(file).samples for file in files]
+    generator = torch.Generator().manual_seed(0)
+    return [0.05 * torch.randn(80000, generator=generator) for _ in range(count)]
+
+
+def _published(size: str) -> Row:
+    recognizer = untrained(published_config(size))
+    best = most_streams(recognizer, speech())
+    late = percentiles(best.late_s) if best.late_s else {}
+    figures = f"p95 {1000 * late[95]:.0f} ms, {best.busy:.0%} busy" if late else "not even one"
+    note = f"chunks of {1000 * CHUNK_S:.0f} ms, random weights, {best.num_tokens / max(best.audio_s, 1):.1f} tokens/s; "
+    return Row(
+        work=f"live streams per core, published {size} model",
+        value=best.num_streams,
+        at_most=False,
+        note=note + figures,
+    )
+
+
+def published_config(size: str) -> TransducerConfig:
+    """The published streaming model of a size, as conf/ has it."""
+    import yaml
+
+    text = (files("asr.conf") / "encoder" / f"zipformer_{size}_streaming.yaml").read_text(encoding="utf-8")
+    encoder = {key: value for key, value in yaml.safe_load(text).items() if key != "defaults"}
+    return TransducerConfig(encoder=ZipformerConfig(**encoder))
+
+
+def untrained(config: TransducerConfig) -> Recognizer:
+    """Random weights do the same work as trained ones, apart from the few tokens that make the predictor run."""
+    torch.manual_seed(0)
+    letters = "".join(chr(0x4E00 + i) for i in range(config.vocab_size - 4))
+    return Recognizer(Transducer(config).eval(), CharTokenizer.train([letters]))
+
+
+def most_streams(recognizer: Recognizer, recordings: Sequence[Tensor], *, duration_s: float = 3.2) -> Load:
+    """As many streams as are answered in real time: p95 within a chunk, and the processor not busy all the time."""
+
+    def attempt(num_streams: int) -> Load:
+        return serve(recognizer, recordings, num_streams=num_streams, config=CONFIG, duration_s=duration_s)
+
+    return largest(attempt, in_time)
+
+
+def in_time(load: Load) -> bool:
+    """Whether chunks are answered before the next ones are due, and will be."""
+    return load.busy <= NEARLY_ALL and percentiles(load.late_s)[95] <= CHUNK_S
+
+
+def largest(attempt: Callable[[int], Load], good: Callable[[Load], bool]) -> Load:
+    """The largest number, to about a sixteenth, of which `attempt` is still good; of 0 streams where none is."""
+    best, bad = Load(0, [], 0.0, 0, 0.0), 1
+    while good(found := attempt(bad)):
+        best, bad = found, 2 * bad
+    while bad - best.num_streams > max(best.num_streams // 16, 1):
+        middle = (best.num_streams + bad) // 2
+        found = attempt(middle)
+        best, bad = (found, bad) if good(found) else (best, middle)
+    return best
