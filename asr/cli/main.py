@@ -23,6 +23,7 @@ COMMANDS = {
     "export": "write ONNX models for deployment, and verify them",
     "import-icefall": "turn a published icefall checkpoint into one of ours",
     "report": "what a run reached, on the screen and as a page",
+    "endurance": "play hours of audio into one stream, and watch its memory",
     "bench": "measure speed and memory against yardsticks",
     "info": "say what is installed, or what a checkpoint holds",
 }

@@ -13,7 +13,7 @@ from asr.evaluation import Unit
 from asr.export.config import ExportConfig
 from asr.nn.chunks import ChunkContext
 from asr.serving.config import ServeConfig
-from asr.streaming.config import StreamConfig
+from asr.streaming.config import EndpointConfig, StreamConfig
 from asr.streaming.policy import AdaptiveConfig
 
 
@@ -162,6 +162,25 @@ class ServeRootConfig(ServeConfig):
         super().__post_init__()
         if self.num_threads is not None and self.num_threads < 1:
             raise ConfigError(f"num_threads={self.num_threads} must be at least 1; null leaves torch's choice")
+
+
+@dataclass(kw_only=True)
+class EnduranceConfig(StreamConfig):
+    """The root of `asr endurance`."""
+
+    checkpoint: str = MISSING
+    """A checkpoint, or the folder of a run."""
+    endpoint: EndpointConfig | None = field(default_factory=EndpointConfig)
+    """When to cut the stream into segments; null: never."""
+    hours: float = 10.0
+    """Audio to play, hours; above 0."""
+    out: str | None = None
+    """File for the figures; null: `endurance.json` in the run's folder."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.hours > 0:
+            raise ConfigError(f"hours={self.hours} must be above 0")
 
 
 @dataclass(kw_only=True)
