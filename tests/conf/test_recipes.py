@@ -23,6 +23,7 @@ from asr.config.decode_config import (
     AverageConfig,
     DecodeConfig,
     EqualityConfig,
+    EnduranceConfig,
     ExportRootConfig,
     LatencyCurveConfig,
     ServeRootConfig,
@@ -46,6 +47,8 @@ PUBLISHED = {
 ROOTS = {
     "train": RunConfig,
     "decode": DecodeConfig,
+    "latency_curve": LatencyCurveConfig,
+    "endurance": EnduranceConfig,
     "average": AverageConfig,
     "stream": StreamRootConfig,
     "export": ExportRootConfig,
