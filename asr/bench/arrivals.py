@@ -14,6 +14,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from asr.evaluation.latency import FEATURES_PER_CHUNK_FRAME, needed_s
+from asr.models.encoder import features_ahead
 from asr.streaming import Recognizer, Stream, StreamConfig
 
 RATE = 16000
@@ -62,7 +63,8 @@ class Caller:
         """Note that a chunk was decoded; returns when the last audio it needs had arrived."""
         self._answered += 1
         frames = FEATURES_PER_CHUNK_FRAME * self.stream.config.chunk_size * self._answered
-        packets = -(-needed_s(frames + self.stream.model.encoder.lookahead) // PIECE_S)
+        ahead = features_ahead(self.stream.model.encoder, self.stream.config.context)
+        packets = -(-needed_s(frames + ahead) // PIECE_S)
         if self.stream.is_endpoint:
             self.num_tokens += len(self.stream.final.tokens)
             self.stream.reset()
