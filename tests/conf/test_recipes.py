@@ -22,8 +22,8 @@ from asr.config.decode_config import (
     AdaptiveRootConfig,
     AverageConfig,
     DecodeConfig,
-    EqualityConfig,
     EnduranceConfig,
+    EqualityConfig,
     ExportRootConfig,
     LatencyCurveConfig,
     ServeRootConfig,
@@ -54,7 +54,6 @@ ROOTS = {
     "export": ExportRootConfig,
     "adaptive": AdaptiveRootConfig,
     "equality": EqualityConfig,
-    "latency_curve": LatencyCurveConfig,
     "serve": ServeRootConfig,
 }
 
