@@ -22,7 +22,7 @@ USAGE = """usage: asr adaptive EXP [key=value ...]
 Streams a test set with chunks that follow the conditions, and with each of their sizes alone, as it is and with noise
 added, and prints errors and latency in one table. EXP is a checkpoint, or the folder of a run.
 
-  adaptive.chunk_sizes=[16,32,64] adaptive.snr_db=[20,10]
+  adaptive.chunk_sizes=[16,32,64] adaptive.snr_db=[18,10]
                             50 Hz frames, and the ratios at which to change
   noise_db=[null,10,0]      speech above added noise, decibels; null adds none
   left_context=128          50 Hz frames, for all

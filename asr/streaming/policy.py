@@ -20,8 +20,8 @@ DB_PER_NEPER = 10.0 / math.log(10.0)
 """Decibels of power for one unit of a log-mel feature."""
 WINDOW_FRAMES = 300
 """Feature frames (100 Hz) over which level and background are told apart: 3 s, in which speech pauses."""
-FIRST_FRAMES = 30
-"""Feature frames before which nothing is estimated."""
+FIRST_FRAMES = 100
+"""Feature frames before which nothing is estimated: with less, the pause before the first word passes for noise."""
 
 
 @dataclass(kw_only=True)
@@ -30,7 +30,7 @@ class AdaptiveConfig:
 
     chunk_sizes: list[int] = field(default_factory=lambda: [16, 32, 64])
     """Frames (50 Hz), rising; the first is for quiet conditions. All must divide the left context."""
-    snr_db: list[float] = field(default_factory=lambda: [20.0, 10.0])
+    snr_db: list[float] = field(default_factory=lambda: [18.0, 10.0])
     """Decibels, falling: at or above the first the first size is used, then at or above the second the second, ..."""
 
     def __post_init__(self) -> None:

@@ -18,8 +18,8 @@ from asr.models.zipformer.config import ZipformerConfig
 from asr.models.zipformer.embed import ConvEmbed
 from asr.models.zipformer.resample import Downsample, downsampled_lens
 from asr.models.zipformer.stack import ZipformerStack
-from asr.models.zipformer.state import EncoderState, in_blocks
-from asr.nn.blocks import lay_out
+from asr.models.zipformer.state import EncoderState, LayerState, in_blocks
+from asr.nn.blocks import Blocks, lay_out
 from asr.nn.chunks import ChunkContext, visible_frames
 from asr.tensors import zero_padding
 
@@ -122,7 +122,15 @@ class Zipformer(nn.Module):
         next_state = EncoderState(stacks, embedded.cache, state.processed + lens)
         return out, downsampled_lens(lens, self.config.output_downsampling), next_state
 
-    def _run_blocks(self, x, lens, state, blocks, context, masks):
+    def _run_blocks(
+        self,
+        x: Tensor,
+        lens: Tensor,
+        state: EncoderState,
+        blocks: Blocks,
+        context: ChunkContext,
+        masks: list[Tensor | None],
+    ) -> tuple[Tensor, tuple[tuple[LayerState, ...], ...]]:
         """Chunks as rows of their own, where they overlap or vary."""
         pasts = tuple(
             tuple(in_blocks(layer, blocks.at_rate(stack.factor)) for layer in layers)
@@ -133,7 +141,15 @@ class Zipformer(nn.Module):
         out, stacks = self._run_stacks(blocks.spread(x), blocks.lens(lens), pasts, visible, blocks.extent, masks)
         return blocks.join(out), stacks
 
-    def _run_stacks(self, x, lens, states, visible, chunk_size, masks):
+    def _run_stacks(
+        self,
+        x: Tensor,
+        lens: Tensor,
+        states: tuple[tuple[LayerState, ...], ...],
+        visible: Tensor,
+        chunk_size: int | Tensor | None,
+        masks: list[Tensor | None],
+    ) -> tuple[Tensor, tuple[tuple[LayerState, ...], ...]]:
         """(B, T, C) at 50 Hz through all stacks, to the channels of the widest and the next states."""
         outputs, next_stacks = [], []
         for stack, dim, past, mask in zip(self.stacks, self.config.encoder_dims, states, masks):

@@ -28,6 +28,8 @@ def encoder(*, causal: bool = True) -> Zipformer:
         ({"cnn_kernels": [31, 31, 15, 14, 15, 31]}, r"encoder\.cnn_kernels=.* must all be odd"),
         ({"embed_channels": [8, 32]}, r"encoder\.embed_channels=.* three entries"),
         ({"causal": True, "chunk_sizes": [30]}, r"chunk_sizes=30 must be a multiple of 8.*use 24 or 32"),
+        ({"lookaheads": [0, 12]}, r"encoder\.lookaheads=12 must be 0 or a multiple of 8"),
+        ({"lookaheads": []}, r"encoder\.lookaheads=\[\] must hold frames"),
     ],
 )
 def test_impossible_settings_are_named(settings, complaint):
@@ -158,3 +160,21 @@ def test_evaluation_is_deterministic_and_training_is_not():
     model.train()
     outs = [model.encode(x, lens, context=CONTEXT).out for _ in range(2)]
     assert not torch.equal(*outs)
+
+
+def test_lookahead_is_drawn_where_there_are_chunks():
+    model = encoder()
+    model.config.lookaheads = [0, 8]
+    drawn = [model.draw_context() for _ in range(200)]
+    assert {context.lookahead for context in drawn if context.chunk_size} == {0, 8}
+    assert {context.lookahead for context in drawn if not context.chunk_size} == {0}
+
+
+def test_training_with_lookahead_reaches_every_parameter():
+    model = tiny_transducer().train()
+    context = ChunkContext(chunk_size=8, left_context=16, lookahead=8)
+    set_schedule_position(model, 100000.0)
+    out = model.encode(torch.randn(2, 150, 20), torch.tensor([150, 80]), context=context).out
+    out.square().sum().backward()
+    unused = {name for name, value in model.encoder.named_parameters() if value.grad is None}
+    assert {name.rpartition(".")[2] for name in unused} <= {"bypass_scale"}
