@@ -16,6 +16,9 @@ class SettledTokens:
         self._timestamps = array("i")
         self._log_probs = array("f")
 
+    def __len__(self) -> int:
+        return len(self._tokens)
+
     def append(self, hypothesis: Hypothesis) -> None:
         """Take what comes next."""
         self._tokens.extend(hypothesis.tokens)

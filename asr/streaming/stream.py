@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 from torch import Tensor
@@ -122,8 +123,11 @@ class Stream:
         """Whether the segment is over by `config.endpoint`; look after each `decode`, then read `final` and `reset`."""
         if self.config.endpoint is None:
             return False
-        # Settled tokens do not matter here: the last one is never among them.
+        # Settled tokens do not matter for the last one's time, which is never among them.
         hypothesis = self.search.partial(self._state.search)[0]
+        if not self._settled and not self._tokenizer.decode(hypothesis.tokens):
+            # A boundary before a word that may never come is no speech.
+            hypothesis = replace(hypothesis, tokens=[], timestamps=[])
         return segment_ended(self.config.endpoint, hypothesis, self._segment_frames)
 
     @property

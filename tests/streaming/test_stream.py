@@ -139,6 +139,18 @@ def test_a_stream_tells_when_its_segment_ends(recognizer, clips, blank_bias, end
         assert after_s <= stream.decoded_s <= after_s + 0.02 * CONTEXT.chunk_size
 
 
+def test_a_boundary_before_a_word_that_never_comes_is_silence(recognizer, clips):
+    expectant = copy_of(recognizer)
+    boundary = next(i for i in range(3, recognizer.tokenizer.vocab_size) if not recognizer.tokenizer.decode([i]))
+    nn.init.constant_(expectant.model.joiner.output_linear.bias[boundary : boundary + 1], 1e3)
+    stream = expectant.stream(config(endpoint=EndpointConfig()))
+    stream.accept(torch.cat(clips), 16000)
+    while expectant.decode([stream]) and not stream.is_endpoint:
+        pass
+    assert stream.partial.tokens and not stream.partial.text
+    assert 2.4 <= stream.decoded_s <= 2.4 + 0.02 * CONTEXT.chunk_size
+
+
 def test_segments_continue_one_another(recognizer, clips):
     """With a predictor that has no say, cutting a stream into segments cuts its tokens, and changes none."""
     deaf = copy_of(recognizer)
