@@ -45,7 +45,7 @@ def main(argv: Sequence[str]) -> int:
     for name, weights in candidates(paths):
         loaded.model.load_state_dict(weights)
         rate = _error_rate(loaded, dev, config)
-        console.print(f"{name}: dev WER {100 * rate:.2f} %", highlight=False)
+        console.print(f"{name}: dev error rate {100 * rate:.2f} %", highlight=False)
         best = min(best, Candidate(rate, name, weights), key=lambda candidate: candidate.rate)
     notes = {"chosen": best.name, "dev_wer": best.rate}
     origin = loaded.metadata["origin"]
@@ -66,11 +66,12 @@ def _error_rate(loaded: LoadedModel, batches: list[Batch], config: AverageConfig
     from asr.decoding import SearchConfig, build_search
     from asr.evaluation import score
     from asr.evaluation.recognise import context_for, recognise
+    from asr.evaluation.wer import unit_of
 
     search = build_search(SearchConfig(), loaded.model)
     context = context_for(loaded.model, config.chunk_size, config.left_context)
     found = recognise(loaded.model, loaded.tokenizer, search, batches, context)
-    return score(item.transcript for item in found).rate
+    return score((item.transcript for item in found), unit=unit_of(loaded.metadata)).rate
 
 
 def _dev_batches(loaded: LoadedModel, split: str | None) -> Iterator[Batch]:

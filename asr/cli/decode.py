@@ -61,6 +61,7 @@ def decode_set(loaded: LoadedModel, config: DecodeConfig, name: str, cuts: CutSe
     from asr.evaluation import write_listing
     from asr.evaluation.evaluate import evaluate
     from asr.evaluation.recognise import context_for
+    from asr.evaluation.wer import unit_of
 
     context = context_for(loaded.model, config.chunk_size, config.left_context, config.lookahead)
     scored, report = evaluate(
@@ -71,7 +72,7 @@ def decode_set(loaded: LoadedModel, config: DecodeConfig, name: str, cuts: CutSe
         search=config.search,
         context=context,
         stepwise=config.stepwise,
-        unit=config.unit,
+        unit=config.unit or unit_of(loaded.metadata),
         max_duration_s=config.max_duration_s,
         progress=lambda batches: _with_progress(batches, name, len(cuts)),
     )

@@ -51,8 +51,8 @@ class DecodeConfig:
     """Frames (50 Hz) heard beyond each chunk before it is decoded, by models that were trained with some."""
     stepwise: bool = True
     """Chunk by chunk with cached state, as a live stream; false: one masked pass, with the same result."""
-    unit: Unit = Unit.WORD
-    """What errors are counted in."""
+    unit: Unit | None = None
+    """What errors are counted in; null: what the model's recipe counts."""
     max_duration_s: float = 60.0
     """Audio decoded side by side, seconds, padding included."""
     num_threads: int | None = None

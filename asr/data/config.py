@@ -45,6 +45,8 @@ class DataConfig:
     """Shorter training utterances are left out, seconds."""
     max_utterance_s: float = 30.0
     """Longer training utterances are left out, seconds."""
+    spare_frames: int = 0
+    """Encoder frames, 25 Hz, that a training utterance must have beyond one per token; CTC is published with 2."""
     num_workers: int = 2
     """Processes that prepare batches; 0 prepares them in the training process. Never changes a batch's content."""
     prefetch: int = 4
@@ -62,6 +64,8 @@ class DataConfig:
         for name in ("max_duration_s", "num_buckets", "buffer_cuts", "max_utterance_s", "prefetch"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"data.{name}={getattr(self, name)} must be above 0")
+        if self.spare_frames < 0:
+            raise ConfigError(f"data.spare_frames={self.spare_frames} must be 0 or more")
         if self.num_workers < 0:
             raise ConfigError(f"data.num_workers={self.num_workers} must be 0 or more; 0 works without processes")
         if not 0 <= self.min_utterance_s < self.max_utterance_s:

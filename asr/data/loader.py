@@ -138,7 +138,8 @@ class _Usable:
             return False
         if any(supervision.speaker in self._data.exclude_speakers for supervision in cut.supervisions):
             return False
-        return 0 < len(self._tokenizer.encode(transcript(cut))) <= encoder_frames(num_frames(cut))
+        available = encoder_frames(num_frames(cut)) - self._data.spare_frames
+        return 0 < len(self._tokenizer.encode(transcript(cut))) <= available
 
 
 class _BatchMaker(Dataset):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import kaldialign
 import numpy as np
@@ -23,6 +23,11 @@ class Unit(Enum):
     """Whatever white space separates: WER."""
     CHARACTER = "character"
     """Every character but white space, as usual for Mandarin: CER."""
+
+
+def unit_of(metadata: Mapping[str, Any]) -> Unit:
+    """What the recipe of a checkpoint counts; words where it does not say."""
+    return Unit(metadata.get("origin", {}).get("unit", Unit.WORD.value))
 
 
 class Transcript(NamedTuple):

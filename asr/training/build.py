@@ -33,7 +33,8 @@ def _origin(config: RunConfig) -> dict[str, Any]:
     """What a checkpoint says of its corpus, for the commands that choose and test."""
     data = config.data
     excluded = {"exclude_speakers": list(data.exclude_speakers)} if data.exclude_speakers else {}
-    return {"name": config.name, "folder": data.folder, "dev": data.dev, "test": data.test, **excluded}
+    corpus = {"name": config.name, "folder": data.folder, "dev": data.dev, "test": data.test}
+    return {**corpus, "unit": config.evaluation.unit.value, **excluded}
 
 
 def build_trainer(config: RunConfig) -> Trainer:

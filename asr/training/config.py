@@ -12,7 +12,11 @@ class TrainingConfig:
     """Length, bookkeeping and regularisation clock of one run. Everything counts steps, never elapsed time."""
 
     num_steps: int = 100_000
-    """Optimizer steps of the whole run."""
+    """Optimizer steps of the whole run; where num_epochs is set, no more than these."""
+    num_epochs: int | None = None
+    """Passes over the training data, as published recipes count; null: only steps are counted."""
+    processes: int = 1
+    """Processes (GPUs) that the other settings are for; another number is another batch, and is warned of."""
     seed: int = 42
     """Seed of the parameters and of all that the model draws while it trains; data has a seed of its own."""
     num_threads: int | None = None
@@ -38,6 +42,9 @@ class TrainingConfig:
         counts = "num_steps log_every checkpoint_every keep_checkpoints average_period max_bad_steps"
         for name in counts.split():
             if getattr(self, name) < 1:
+                raise ConfigError(f"training.{name}={getattr(self, name)} must be at least 1")
+        for name in ("num_epochs", "processes"):
+            if (getattr(self, name) or 1) < 1:
                 raise ConfigError(f"training.{name}={getattr(self, name)} must be at least 1")
         if self.validate_every < 0:
             raise ConfigError(f"training.validate_every={self.validate_every} must be 0 (only at the end) or more")

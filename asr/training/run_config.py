@@ -7,6 +7,7 @@ from typing import Any
 
 from asr.data.config import AugmentConfig, DataConfig
 from asr.errors import ConfigError
+from asr.evaluation import Unit
 from asr.losses import TransducerLossConfig
 from asr.models.transducer import TransducerConfig
 from asr.nn.chunks import ChunkContext
@@ -25,6 +26,8 @@ class EvaluationConfig:
     """Left context of a causal model, 50 Hz frames; null is unlimited."""
     max_duration_s: float = 60.0
     """Audio per batch, seconds, padding included."""
+    unit: Unit = Unit.WORD
+    """What errors are counted in, here and, unless told otherwise, wherever the model is tested."""
 
     def __post_init__(self) -> None:
         ChunkContext(chunk_size=self.chunk_size, left_context=self.left_context)  # checks both

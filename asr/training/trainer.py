@@ -84,15 +84,20 @@ class Trainer:
         Raises Stopped after Ctrl-C, DataError where there is nothing to train on, RillError where steps keep failing.
         """
         self.resume()
-        if self.position.step >= self.config.num_steps:
+        if self._is_finished():
             self.journal.line(f"the run has its {self.position.step} steps; raise training.num_steps to go on")
             return
         self.journal.start(self.position.step)
         with StopRequest() as stop:
-            while self.position.step < self.config.num_steps:
+            while not self._is_finished():
                 self._run_epoch(stop)
         self._validate()
         self._save()
+
+    def _is_finished(self) -> bool:
+        position, config = self.position, self.config
+        all_epochs = config.num_epochs is not None and position.epoch >= config.num_epochs
+        return position.step >= config.num_steps or all_epochs
 
     def resume(self) -> None:
         """Take over the newest good checkpoint, where there is one; only the first call does anything.

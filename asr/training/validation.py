@@ -26,17 +26,24 @@ class Validation:
         self.model, self.tokenizer, self.journal = model, tokenizer, journal
         self.cuts = heard_cuts(data, data.dev)
         self.data = replace(data, max_duration_s=config.max_duration_s, num_workers=0)
+        self.unit = config.unit
         self.context = context_for(model, config.chunk_size, config.left_context)
 
     def __call__(self, step: int) -> dict[str, Any]:
-        """Error rates in percent, "wer" and, with a CTC head, "ctc_wer"; examples go to the journal."""
+        """Error rates in percent: "wer", and "ctc_wer" where a CTC head stands beside the transducer.
+
+        Both count what the recipe counts, which may be characters. Examples go to the journal.
+        """
         found = self._recognise(SearchMethod.GREEDY)
         self.journal.text("dev/examples", step, _examples(found))
-        numbers = {"wer": 100.0 * score(item.transcript for item in found).rate}
+        numbers = {"wer": self._percent(found)}
         if self.model.ctc_head is not None and self.model.has_transducer:
             found = self._recognise(SearchMethod.CTC_GREEDY)
-            numbers["ctc_wer"] = 100.0 * score(item.transcript for item in found).rate
+            numbers["ctc_wer"] = self._percent(found)
         return numbers
+
+    def _percent(self, found: list[Recognised]) -> float:
+        return 100.0 * score((item.transcript for item in found), unit=self.unit).rate
 
     def _recognise(self, method: SearchMethod) -> list[Recognised]:
         search = build_search(SearchConfig(method=method), self.model)

@@ -98,3 +98,10 @@ def test_padding_changes_no_loss(corpus, learned, context):
         total = sum(loss.parts[name] for loss in alone)
         assert together.parts[name].item() == pytest.approx(total.item(), rel=1e-5), name
     assert together.total.item() == pytest.approx(sum(loss.total for loss in alone).item(), rel=1e-5)
+
+
+def test_epochs_can_decide(corpus, tmp_path):
+    trainer = build_trainer(compose("train", overrides(corpus, tmp_path, *LEARN, "training.num_epochs=2")))
+    trainer.run()
+    trainer.journal.close()
+    assert trainer.position.epoch == 2 and trainer.position.step < NUM_STEPS
