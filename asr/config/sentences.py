@@ -29,6 +29,15 @@ _WISHES = {
 }
 
 
+def _some_of(offered: list[str], wanted: str, most: int = 12) -> str:
+    """The choices there are; of very many, those that look like what was wanted."""
+    shown = sorted(offered)
+    if len(shown) > most:
+        shown = get_close_matches(wanted, shown, n=most, cutoff=0.4) or [name for name in shown if "_" not in name]
+    rest = f" and {len(offered) - len(shown)} more" if len(shown) < len(offered) else ""
+    return ", ".join(shown) + rest
+
+
 def why_refused(error: BaseException) -> str:
     """For what Hydra and OmegaConf raise, whose own reports run over several lines."""
     for cause in _causes(error):
@@ -36,7 +45,7 @@ def why_refused(error: BaseException) -> str:
             case MissingConfigException(missing_cfg_file=str(name), options=list(options)):
                 offered = [option for option in options if not option.endswith("_schema")]
                 group, _, choice = name.rpartition("/")
-                return f"{group}={choice or 'nothing'} is no choice; choose from {', '.join(sorted(offered))}"
+                return f"{group}={choice or 'nothing'} is no choice; choose from {_some_of(offered, choice)}"
             case OverrideParseException(override=override):
                 return f"{override!r} cannot be read as key=value; put values with special characters in double quotes"
             case ConfigKeyError() | ConfigAttributeError():
