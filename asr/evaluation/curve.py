@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from asr.evaluation.report import Report
 
@@ -56,22 +57,45 @@ def draw_curve(reports: Sequence[Report], path: Path, *, title: str) -> None:
 
     figure = Figure(figsize=(6.4, 3.6), layout="constrained")
     axes = figure.subplots()
-    streamed = [r for r in reports if r.settings.get("chunk_size") is not None and r.delays and r.delays.emission]
-    for left in sorted({int(report.settings["left_context"] or 0) for report in streamed}):
-        points = [report for report in streamed if report.settings["left_context"] == left]
-        points.sort(key=lambda report: report.delays.emission.mean_s)  # type: ignore[union-attr]
-        delay = [report.delays.emission.mean_s for report in points]  # type: ignore[union-attr]
-        rate = [100 * report.counts.rate for report in points]
-        line = axes.plot(delay, rate, "o-", label=f"{left * CHUNK_FRAME_S:.2g} s of the past")[0]
-        bounds = ([100 * r.interval.low for r in points], [100 * r.interval.high for r in points])
-        axes.vlines(delay, *bounds, color=line.get_color(), alpha=0.25)
-        for x, y, report in zip(delay, rate, points, strict=True):
-            label = f"{int(report.settings['chunk_size'] or 0) * CHUNK_FRAME_S:.2g} s"
-            axes.annotate(label, (x, y), textcoords="offset points", xytext=(4, 4), fontsize=7)
+    lines = _lines(reports)
+    for number, (left, points) in enumerate(lines.items()):
+        # Later lines are thinner, for they may lie on earlier ones.
+        width = 2.0 * (len(lines) - number)
+        label = f"{left * CHUNK_FRAME_S:.2g} s of the past"
+        drawn = axes.plot(
+            [p.delay_s for p in points], [p.rate for p in points], "o-", lw=width, ms=3 + width, label=label
+        )
+        for point in points:
+            axes.vlines(point.delay_s, point.low, point.high, color=drawn[0].get_color(), alpha=0.25, lw=width)
+    for point in next(reversed(lines.values()), []):
+        at = (point.delay_s, point.rate)
+        axes.annotate(f"chunk {point.chunk_s:.2g} s", at, textcoords="offset points", xytext=(6, 6), fontsize=7)
     for report in reports:
         if report.settings.get("chunk_size") is None:
             axes.axhline(100 * report.counts.rate, linestyle=":", color="grey", label="whole utterances")
+    axes.margins(x=0.12)
     axes.set(xlabel="word shown after its end, s (mean)", ylabel="WER, %", ylim=(0, None), title=title)
     axes.legend(fontsize=8)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, format="png", dpi=100, metadata={"Software": None})
+
+
+class _Point(NamedTuple):
+    delay_s: float
+    chunk_s: float
+    rate: float
+    low: float
+    high: float
+
+
+def _lines(reports: Sequence[Report]) -> dict[int, list[_Point]]:
+    """{left context: points}, from the shortest delay to the longest; those without a delay are left out."""
+    lines: dict[int, list[_Point]] = {}
+    for report in reports:
+        chunk, left, delays = report.settings.get("chunk_size"), report.settings.get("left_context"), report.delays
+        if chunk is None or delays is None or delays.emission is None:
+            continue
+        percents = (100 * value for value in (report.counts.rate, report.interval.low, report.interval.high))
+        point = _Point(delays.emission.mean_s, int(chunk) * CHUNK_FRAME_S, *percents)
+        lines.setdefault(int(left or 0), []).append(point)
+    return {left: sorted(points) for left, points in sorted(lines.items())}
