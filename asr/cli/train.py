@@ -12,6 +12,7 @@ from asr.cli.settings import settings
 
 if TYPE_CHECKING:
     from asr.training.journal import Journal
+    from asr.training.run_config import RunConfig
 
 USAGE = """usage: asr train recipe=NAME [key=value ...]
 
@@ -22,13 +23,16 @@ Trains a model. The same command goes on where a stopped run left off; Ctrl-C sa
   name=first run_dir=exp/first  where the run lives
   model=zipformer_small_streaming, training.num_steps=2000, optim.lr=0.03, ...
   --config-dir=FOLDER           recipes of your own: FOLDER/recipe/NAME.yaml
+  --plan                        say what the run will take (data, steps, size, work, memory, time) and stop
   --cfg                         print the configuration and stop
 """
 
 
 def main(argv: Sequence[str]) -> int:
-    arguments = parse(argv, usage=USAGE)
+    arguments = parse(argv, usage=USAGE, flags=["--plan"])
     config = settings("train", arguments)
+    if "--plan" in arguments.flags:
+        return _show_plan(config)
     from asr.config.compose import save_config
     from asr.models.transducer import count_parameters
     from asr.training.build import build_trainer
@@ -54,6 +58,23 @@ def main(argv: Sequence[str]) -> int:
     finally:
         logging.getLogger("asr").removeHandler(aloud)
         trainer.journal.close()
+    return 0
+
+
+def _show_plan(config: RunConfig) -> int:
+    from rich.console import Console
+    from rich.table import Table
+
+    from asr.training.build import set_up_process
+    from asr.training.plan import make_plan
+
+    set_up_process(config.training)
+    console = Console()
+    table = Table("what", "how much", "where the number comes from", title=f"plan of {config.name}")
+    with Console(stderr=True).status("counting and measuring"):
+        for figure in make_plan(config):
+            table.add_row(*figure)
+    console.print(table)
     return 0
 
 

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import csv
 import os
-from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 import torch
 
-from asr.config.compose import compose
 from asr.losses import Topology
 from asr.models.transducer import Transducer, count_parameters
 from asr.optim.schedules import ScheduleKind
-from asr.training.run_config import RunConfig
-from tests.conf.recipes import choices
+from tests.conf.recipes import choices, composed
 from tests.conftest import REPO
 
 SPEC_DIR = Path(os.environ.get("RILL_SPEC_DIR", REPO.parent / "shared" / "spec"))
@@ -131,18 +128,13 @@ ROWS = {
 NOT_PUBLISHED = {"digits", "demo"}
 
 
-@cache
-def recipe(name: str) -> RunConfig:
-    return compose("train", [f"recipe={name}"])
-
-
 def test_every_recipe_has_its_row():
     assert ROWS.keys() | NOT_PUBLISHED == set(choices("recipe"))
 
 
 @pytest.mark.parametrize("name", ROWS)
 def test_settings_are_those_of_the_row(name):
-    config, row = recipe(name), ROWS[name]
+    config, row = composed(name), ROWS[name]
     assert config.training.processes == row.processes
     assert config.data.max_duration_s == row.max_duration_s
     assert config.training.num_epochs == row.num_epochs
@@ -156,14 +148,14 @@ def test_settings_are_those_of_the_row(name):
 @pytest.mark.parametrize("name", ROWS)
 def test_parameters_are_counted_exactly(name):
     with torch.device("meta"):
-        model = Transducer(recipe(name).model)
+        model = Transducer(composed(name).model)
     assert count_parameters(model) == ROWS[name].parameters
 
 
 @pytest.mark.parametrize("name", ROWS)
 def test_what_all_published_experiments_share(name):
     """specification: optimisation, data §4, transducer §6, §7, §9."""
-    config = recipe(name)
+    config = composed(name)
     optim, schedule, loss, data, masks = config.optim, config.schedule, config.loss, config.data, config.augment.masks
     assert (optim.beta1, optim.beta2, optim.eps, optim.clipping_scale) == (0.9, 0.98, 1e-8, 2.0)
     assert (optim.scalar_lr_scale, optim.size_update_period, optim.clipping_update_period) == (0.1, 4, 100)
@@ -187,7 +179,7 @@ def test_what_all_published_experiments_share(name):
 
 @pytest.mark.parametrize("name", ROWS)
 def test_what_a_corpus_decides(name):
-    config = recipe(name)
+    config = composed(name)
     data, noise = config.data, config.augment.noise
     if name.startswith("librispeech"):
         assert (data.num_buckets, data.buffer_cuts, data.spare_frames) == (30, 150_000, 2)

@@ -32,7 +32,7 @@ from asr.config.decode_config import (
 from asr.models.encoders import KINDS, kind_of
 from asr.models.transducer import Transducer, count_parameters
 from asr.training.run_config import RunConfig
-from tests.conf.recipes import CONF, SNAPSHOTS, choices, resolved
+from tests.conf.recipes import CONF, SNAPSHOTS, choices, composed, resolved
 from tests.conftest import REPO
 
 # Parameters with 500 units, as published with each model of these sizes.
@@ -71,7 +71,7 @@ def test_no_snapshot_without_recipe():
 
 @pytest.mark.parametrize("recipe", choices("recipe"))
 def test_recipe_becomes_plain_data(recipe):
-    config = compose("train", [f"recipe={recipe}"])
+    config = composed(recipe)
     assert isinstance(config, RunConfig)
     assert config.name == recipe and config.run_dir == f"exp/{recipe}"
     assert config.data.folder == config.corpus.out

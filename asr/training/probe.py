@@ -1,0 +1,100 @@
+"""A few training steps on made-up batches: what they take of time and memory."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from asr.models.transducer import Transducer
+from asr.optim import ScaledAdam, parameter_groups
+from asr.training.objective import TransducerObjective
+from asr.training.run_config import RunConfig
+
+CPU_AUDIO_S = 20.0
+"""Audio of a probe where there is no GPU: enough to keep a core busy, little enough to wait for."""
+TOKENS_PER_S = 3.0
+"""Of read speech in sub-words; it has little influence."""
+
+
+class Probe(NamedTuple):
+    """What one made-up batch took."""
+
+    duration_s: float
+    """Of each utterance."""
+    rows: int
+    step_s: float
+    """Forward, backward and update, seconds."""
+    bytes_per_s: float
+    """Memory that grows with the batch, per second of audio."""
+    device: str
+
+    @property
+    def audio_s(self) -> float:
+        return self.rows * self.duration_s
+
+
+def probe_bins(config: RunConfig) -> Iterator[Probe]:
+    """Batches of short, middling and long utterances, one after the other; draws from torch's generator."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model = Transducer(config.model).to(device).train()
+    objective = TransducerObjective(model, config.loss, config.consistency).train()
+    optimizer = ScaledAdam(parameter_groups(model), config.optim)
+    longest = config.data.max_utterance_s
+    for duration_s in (longest / 4, longest / 2, longest):
+        audio_s = min(config.data.max_duration_s, CPU_AUDIO_S if device.type == "cpu" else float("inf"))
+        rows = max(int(audio_s / duration_s), 1)
+        batch = _made_up(rows, duration_s, config.model.vocab_size, device)
+        _step(objective, optimizer, batch)  # the first one is slow: kernels are chosen, memory is asked for
+        started = time.perf_counter()
+        _step(objective, optimizer, batch)
+        elapsed = time.perf_counter() - started
+        yield Probe(duration_s, rows, elapsed, _batch_bytes(objective, batch) / (rows * duration_s), _name(device))
+
+
+def _made_up(rows: int, duration_s: float, vocab_size: int, device: torch.device) -> tuple[Tensor, ...]:
+    """Noise with random transcripts."""
+    frames, symbols = int(100 * duration_s), max(int(TOKENS_PER_S * duration_s), 1)
+    tokens = torch.randint(1, vocab_size, (rows, symbols))
+    lens, token_lens = torch.full((rows,), frames), torch.full((rows,), symbols)
+    return tuple(x.to(device) for x in (torch.randn(rows, frames, 80) - 8.0, lens, tokens, token_lens))
+
+
+def _step(objective: TransducerObjective, optimizer: ScaledAdam, batch: tuple[Tensor, ...]) -> None:
+    objective(*batch, step=1).total.backward()
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    if batch[0].is_cuda:
+        torch.cuda.synchronize()
+
+
+def _batch_bytes(objective: TransducerObjective, batch: tuple[Tensor, ...]) -> float:
+    """Memory at the peak of a step beyond what was held before; on a CPU, what backward needs of forward."""
+    if batch[0].is_cuda:
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        objective(*batch, step=1).total.backward()
+        gradients = sum(4 * p.numel() for p in objective.parameters() if p.grad is not None)
+        peak = torch.cuda.max_memory_allocated() - before - gradients
+        objective.zero_grad(set_to_none=True)
+        return peak
+    kept: dict[int, int] = {}
+    parameters = {p.untyped_storage().data_ptr() for p in objective.parameters()}
+
+    def note(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in parameters:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        loss = objective(*batch, step=1).total  # alive until all is counted, or freed memory would be counted twice
+    del loss
+    return sum(kept.values())
+
+
+def _name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} CPU threads"

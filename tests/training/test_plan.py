@@ -1,0 +1,58 @@
+"""A plan's numbers are counted, worked out or measured, and it says which."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from asr.cli.main import main
+from asr.config.compose import compose
+from asr.data import cuts_path, feats_path, read_cuts
+from asr.models.transducer import Transducer, count_parameters
+from asr.training.build import build_trainer
+from asr.training.plan import encoder_flops, epoch_audio, steps_per_epoch
+from tests.training.tiny import overrides
+
+
+@pytest.mark.parametrize(("model", "gigaflops"), [("small", 40.8), ("medium", 63.3), ("large", 107.7)])
+def test_work_is_that_published(model, gigaflops):
+    """The medium encoder's is published (icefall PR 1093); the others stand in the paper's table."""
+    pytest.importorskip("torch.utils.flop_counter")
+    with torch.device("meta"):
+        built = Transducer(compose("train", [f"model=zipformer_{model}"]).model)
+    assert encoder_flops(built) / 1e9 == pytest.approx(gigaflops, rel=0.05)
+
+
+def test_prepared_corpus_is_counted(corpus, tmp_path):
+    config = compose("train", overrides(corpus, tmp_path, "training.num_epochs=3"))
+    audio = epoch_audio(config)
+    cuts = list(read_cuts(feats_path(corpus, "train")))
+    assert audio.utterances == len(cuts) and "counted in" in audio.source
+    assert audio.hours == pytest.approx(sum(cut.duration for cut in cuts) / 3600)
+    steps, source = steps_per_epoch(config, audio)
+    trainer = build_trainer(config)
+    assert steps == sum(1 for _ in trainer.data.epoch(0)) and "planned" in source
+    on_the_fly = compose("train", overrides(corpus, tmp_path, "data.features=ON_THE_FLY", "data.speeds=[0.5,1.0]"))
+    plain = [cut.duration for cut in read_cuts(cuts_path(corpus, "train"))]
+    assert epoch_audio(on_the_fly).hours == pytest.approx(3 * sum(plain) / 3600)
+
+
+def test_published_size_stands_in():
+    """960.9 h at three speeds, and the steps that the published batches make of it."""
+    config = compose("train", ["recipe=librispeech_medium", "corpus.out=nowhere"])
+    audio = epoch_audio(config)
+    assert audio.utterances is None and "published" in audio.source
+    assert audio.hours == pytest.approx(960.9 * (1 / 0.9 + 1 + 1 / 1.1), rel=1e-3)
+    steps, source = steps_per_epoch(config, audio)
+    assert steps == int(audio.hours * 3600 / 4000) and "padding" in source
+
+
+def test_command_shows_the_plan_and_writes_nothing(corpus, tmp_path, capsys):
+    status = main(["train", *overrides(corpus, tmp_path / "run"), "--plan", "data.max_utterance_s=1.5"])
+    shown = capsys.readouterr().out
+    config = compose("train", overrides(corpus, tmp_path))
+    with torch.device("meta"):
+        parameters = f"{count_parameters(Transducer(config.model)):,}"
+    assert status == 0 and not (tmp_path / "run").exists()
+    for word in (parameters, "GFLOPs", "memory of a batch", "time per epoch", "measured", "counted"):
+        assert word in " ".join(shown.split()), word
