@@ -1,6 +1,7 @@
 # make demo    train, score, export and stream a recogniser from nothing
 # make test    everything but the long tests
 # make slow    the long tests
+# make torture kill training at twenty random moments, and compare what becomes of it
 # make bench   measure speed and memory against yardsticks (docs/performance.md); for a quiet machine
 # make endurance  ten hours through one stream of the digits model; a quarter of an hour or so
 # make test-k2 the core and all that uses k2, with k2 1.23.4, torch 1.13.1 and Python 3.10, where there is one
@@ -20,7 +21,7 @@ READY_K2 := .venv-k2/.ready
 CORE_TESTS := tests/k2 tests/parity tests/property/test_losses.py tests/property/test_decoding.py tests/unit/test_tensors.py \
 	$(addprefix tests/unit/,kernels nn models losses optim decoding checkpoint)
 
-.PHONY: setup demo test slow soak bench endurance test-k2 check format wheel snapshots clean
+.PHONY: setup demo test slow torture soak bench endurance test-k2 check format wheel snapshots clean
 
 setup: $(READY)
 
@@ -39,6 +40,9 @@ test: $(READY)
 
 slow: $(READY)
 	@$(TEST) -m slow
+
+torture: $(READY)
+	@$(TEST) --dist load -m torture tests/training
 
 bench: $(READY)
 	@OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/asr bench all

@@ -41,11 +41,11 @@ def _speed(work: str) -> Row:
         trainer = _trainer(run_dir)
         batches = trainer.data.epoch(0)
         for _ in range(WARM_UP):
-            trainer.train_step(next(batches))
+            trainer.stepper.step([next(batches)])
         for _ in range(ROUNDS):
             start, before = time.process_time(), trainer.position.utterances
             for _ in range(STEPS):
-                trainer.train_step(next(batches))
+                trainer.stepper.step([next(batches)])
             rates.append((trainer.position.utterances - before) / (time.process_time() - start))
     low, median, high = np.percentile(rates, [25, 50, 75]).tolist()
     return Row(work=work, value=median, must=16, aim=35, at_most=False, spread=(low, high))
@@ -63,7 +63,7 @@ def _waiting(work: str) -> Row:
             asked = time.perf_counter()
             batch = next(batches)
             waited += time.perf_counter() - asked
-            trainer.train_step(batch)
+            trainer.stepper.step([batch])
         share = waited / (time.perf_counter() - start)
     return Row(work=work, value=share, must=0.02, aim=0.0, note=f"{WAITING_STEPS} steps of the digits recipe")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from asr.checkpoint.format import read_checkpoint
 from asr.errors import CheckpointError
@@ -61,6 +61,37 @@ class RunningAverage:
         for name, mean in self.tensors.items():
             if tensors[name].shape != mean.shape:
                 raise CheckpointError(f"the saved average of {name} has another shape; resume with its own model")
+            mean.copy_(tensors[name])
+
+
+class ExponentialAverage:
+    """An average of a model's parameters that forgets: θ̄ ← d·θ̄ + (1 − d)·θ after every step, from the start at θ.
+
+    Args:
+        model: whose floating-point tensors are averaged; they must stay the same tensors.
+        decay: d, in (0, 1).
+    Attributes:
+        tensors: the average, by name, of the model's types.
+    """
+
+    def __init__(self, model: nn.Module, *, decay: float) -> None:
+        self.decay = decay
+        state = {name: value for name, value in model.state_dict().items() if value.is_floating_point()}
+        self._model = list(state.values())
+        self.tensors = {name: value.detach().clone() for name, value in state.items()}
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Take in the model as it is."""
+        averages = list(self.tensors.values())
+        torch._foreach_mul_(averages, self.decay)
+        torch._foreach_add_(averages, self._model, alpha=1 - self.decay)
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Continue from saved `tensors`, or start from a model's; raises CheckpointError where they do not fit."""
+        for name, mean in self.tensors.items():
+            if name not in tensors or tensors[name].shape != mean.shape:
+                raise CheckpointError(f"the saved average has no fitting {name}; resume with its own model")
             mean.copy_(tensors[name])
 
 

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
-import os
 import re
-import shutil
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import NamedTuple
 
-from asr.checkpoint.format import Checkpoint, read_checkpoint
+from asr.checkpoint.format import Checkpoint, read_checkpoint, read_metadata
 from asr.errors import CheckpointError
 
 logger = logging.getLogger(__name__)
 
 NAME = re.compile(r"step-(\d{6,})\.safetensors")
-BEST = "best.safetensors"
 
 
 class Found(NamedTuple):
@@ -49,15 +45,17 @@ def list_checkpoints(folder: Path) -> list[Path]:
     return sorted((path for path in folder.iterdir() if NAME.fullmatch(path.name)), key=step_of)
 
 
-def newest_good(folder: Path) -> Found | None:
+def newest_good(folder: Path, *, wanted: Callable[[Path], bool] = lambda path: True) -> Found | None:
     """Read the newest checkpoint that is whole; warns about each damaged one it passes over.
 
+    Args:
+        wanted: says of a checkpoint whether it is considered at all.
     Returns:
         None when the folder holds no checkpoint at all.
     Raises:
         CheckpointError: there are checkpoints, but every one is damaged.
     """
-    paths = list_checkpoints(folder)
+    paths = [path for path in list_checkpoints(folder) if wanted(path)]
     for path in reversed(paths):
         try:
             return Found(path, read_checkpoint(path))
@@ -73,7 +71,7 @@ def newest_good(folder: Path) -> Found | None:
 def prune(folder: Path, *, keep_last: int, keep: Collection[Path] = ()) -> list[Path]:
     """Delete all but the newest `keep_last` (>= 1) checkpoints, those in `keep`, and what interrupted writes left.
 
-    Only the process that writes a run's checkpoints may call this. The best one (`keep_best`) is a file of its own.
+    Only the process that writes a run's checkpoints may call this.
 
     Returns:
         The checkpoints deleted.
@@ -87,44 +85,25 @@ def prune(folder: Path, *, keep_last: int, keep: Collection[Path] = ()) -> list[
     return gone
 
 
-def keep_best(path: Path, wer: float) -> bool:
-    """Call after each evaluation: keeps `path` as best.safetensors beside it if its WER is the lowest so far.
+def best_checkpoints(folder: Path, count: int) -> list[Path]:
+    """The `count` checkpoints of lowest error rate on the dev set, best first; earlier ones win ties.
 
-    A hard link where the file system has them, so that it costs no space. The score stands in best.json.
-
-    Args:
-        path: the checkpoint evaluated.
-        wer: its word error rate, in % or as a fraction (the same each time).
-    Returns:
-        Whether it is the best so far.
+    The rate stands in each file as `training.dev_wer`; files without one, or unreadable ones, are left out.
     """
-    path = Path(path)
-    if not wer < best_wer(path.parent):
-        return False
-    temporary = path.with_name(f".{BEST}.{os.getpid()}.tmp")
-    temporary.unlink(missing_ok=True)
+    scored = [
+        (score, step_of(path), path) for path in list_checkpoints(folder) if (score := _dev_wer(path)) is not None
+    ]
+    return [path for _, _, path in sorted(scored)[:count]]
+
+
+def belongs_to_best(folder: Path, wer: float, count: int) -> bool:
+    """Whether a model with error rate `wer` belongs to the `count` best."""
+    best = best_checkpoints(folder, count)
+    return math.isfinite(wer) and (len(best) < count or (count > 0 and wer < (_dev_wer(best[-1]) or 0.0)))
+
+
+def _dev_wer(path: Path) -> float | None:
     try:
-        _link_or_copy(path, temporary)
-        os.replace(temporary, path.with_name(BEST))
-        temporary.write_text(json.dumps({"checkpoint": path.name, "wer": wer}) + "\n")
-        os.replace(temporary, path.with_name("best.json"))
-    except OSError as error:
-        raise CheckpointError(f"cannot keep {path} as the best: {error.strerror}; check the folder") from error
-    finally:
-        temporary.unlink(missing_ok=True)
-    return True
-
-
-def best_wer(folder: Path) -> float:
-    """The lowest WER so far; infinite when there is none, or its note is unreadable."""
-    try:
-        return float(json.loads((Path(folder) / "best.json").read_text())["wer"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return math.inf
-
-
-def _link_or_copy(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
+        return read_metadata(path)["training"].get("dev_wer")
+    except (CheckpointError, KeyError, AttributeError):
+        return None

@@ -10,6 +10,7 @@ from asr.cli.arguments import parse
 from asr.cli.settings import settings
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from torch import Tensor
 
     from asr.checkpoint.model import LoadedModel
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
 
 USAGE = """usage: asr average EXP [key=value ...]
 
-Compares, on the dev set, the newest checkpoint of a run with averages over its last stretch. The best becomes
-EXP/averaged.safetensors, which other commands then take.
+Compares, on the dev set, the newest checkpoint of a run with averages over its last stretch, and with its exponential
+average where it kept one. The best becomes EXP/averaged.safetensors, which other commands then take; a table and
+EXP/average.png show how the error rate depends on the stretch.
 
   split=dev                            where candidates are compared
   chunk_size=32 left_context=128       how candidates are decoded
@@ -41,13 +43,15 @@ def main(argv: Sequence[str]) -> int:
         raise CheckpointError(f"there are no checkpoints in {run_dir / 'checkpoints'}; give the folder of a run")
     loaded = load_model(paths[-1])
     dev = list(_dev_batches(loaded, config.split))
-    best = Candidate(float("inf"), "", {})
-    for name, weights in candidates(paths):
+    best, curve = Candidate(float("inf"), "", {}), []
+    for name, first_step, weights in candidates(paths):
         loaded.model.load_state_dict(weights)
         rate = _error_rate(loaded, dev, config)
+        curve.append(Point(name, first_step, rate))
         console.print(f"{name}: dev error rate {100 * rate:.2f} %", highlight=False)
         best = min(best, Candidate(rate, name, weights), key=lambda candidate: candidate.rate)
-    notes = {"chosen": best.name, "dev_wer": best.rate}
+    _show_curve(curve, run_dir / "average.png", console)
+    notes = {"chosen": best.name, "dev_wer": best.rate, "curve": [point._asdict() for point in curve]}
     origin = loaded.metadata["origin"]
     save_model(run_dir / AVERAGED, loaded.model, loaded.tokenizer, weights=best.weights, origin=origin, average=notes)
     console.print(f"wrote {run_dir / AVERAGED}: {best.name}", highlight=False)
@@ -60,6 +64,34 @@ class Candidate(NamedTuple):
     rate: float
     name: str
     weights: dict[str, Tensor]
+
+
+class Point(NamedTuple):
+    """One candidate: its name, the step its average begins at (None where it is no stretch), its rate as a fraction."""
+
+    name: str
+    first_step: int | None
+    rate: float
+
+
+def _show_curve(curve: Sequence[Point], path: Path, console: Console) -> None:
+    """The error rate against the beginning of the average, as a table, best first, and as a picture."""
+    from matplotlib.figure import Figure
+    from rich.table import Table
+
+    table = Table("model", "dev error rate %")
+    for point in sorted(curve, key=lambda point: point.rate):
+        table.add_row(point.name, f"{100 * point.rate:.2f}")
+    console.print(table)
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    stretches = sorted((point.first_step, 100 * point.rate) for point in curve if point.first_step is not None)
+    axes.plot(*zip(*stretches), "o-", label="averaged from there to the end") if stretches else None
+    for color, point in zip(("tab:orange", "tab:green"), (point for point in curve if point.first_step is None)):
+        axes.axhline(100 * point.rate, linestyle="--", color=color, label=point.name)
+    axes.set(xlabel="first step of the average", ylabel="dev error rate, %", ylim=(0, None))
+    axes.legend()
+    figure.savefig(path, dpi=110)
 
 
 def _error_rate(loaded: LoadedModel, batches: list[Batch], config: AverageConfig) -> float:
@@ -86,16 +118,23 @@ def _dev_batches(loaded: LoadedModel, split: str | None) -> Iterator[Batch]:
     return eval_loader(heard_cuts(data, split or origin["dev"]), loaded.tokenizer, data)
 
 
-def candidates(paths: Sequence[Path]) -> Iterator[tuple[str, dict[str, Tensor]]]:
-    """The newest weights, and averages from each earlier checkpoint to the newest, by name."""
+def candidates(paths: Sequence[Path]) -> Iterator[tuple[str, int | None, dict[str, Tensor]]]:
+    """The newest weights, its exponential average, and averages from each earlier checkpoint to the newest.
+
+    Each with its name and, where it is one, the step at which its stretch begins.
+    """
     from asr.checkpoint.average import average_interval
     from asr.checkpoint.folder import step_of
     from asr.checkpoint.format import read_checkpoint, read_metadata
 
     newest = paths[-1]
-    yield f"step {step_of(newest)}", read_checkpoint(newest, parts=("model",)).part("model")
+    found = read_checkpoint(newest, parts=("model", "ema"))
+    yield f"step {step_of(newest)}", None, found.part("model")
+    if ema := found.part("ema"):
+        yield "exponential average", None, {**found.part("model"), **ema}
     period = read_metadata(newest)["training"]["average_period"]
     for path in reversed(paths[:-1]):
         if step_of(path) // period == step_of(newest) // period:
             continue  # the running average did not move in between
-        yield f"steps {step_of(path)} to {step_of(newest)} averaged", average_interval(path, newest)
+        name = f"steps {step_of(path)} to {step_of(newest)} averaged"
+        yield name, step_of(path), average_interval(path, newest)

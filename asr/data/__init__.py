@@ -1,6 +1,7 @@
 """Cuts to batches: manifests, stored features, sampling, augmentation, collation."""
 
 from asr.data.augment import Augmenter
+from asr.data.capacity import Bin, Capacity, bins_for
 from asr.data.collate import Batch, collate
 from asr.data.config import (
     AugmentConfig,
@@ -13,7 +14,7 @@ from asr.data.config import (
     WarpConfig,
 )
 from asr.data.features_store import at_speeds, feats_path, feature_stats, store_features
-from asr.data.loader import TrainLoader, eval_loader, heard_cuts, split_cuts, train_loader
+from asr.data.loader import TrainLoader, all_cuts, eval_loader, heard_cuts, split_cuts, train_loader, usable
 from asr.data.manifests import (
     Manifest,
     Rejected,
@@ -33,6 +34,8 @@ __all__ = [
     "AugmentConfig",
     "Augmenter",
     "Batch",
+    "Bin",
+    "Capacity",
     "DataConfig",
     "FeatureSource",
     "LevelConfig",
@@ -44,7 +47,9 @@ __all__ = [
     "TrainLoader",
     "Utterance",
     "WarpConfig",
+    "all_cuts",
     "at_speeds",
+    "bins_for",
     "build_cuts",
     "check_lengths",
     "collate",
@@ -60,6 +65,7 @@ __all__ = [
     "train_loader",
     "heard_cuts",
     "transcript",
+    "usable",
     "write_cuts",
     "write_quarantine",
 ]

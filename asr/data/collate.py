@@ -11,6 +11,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from asr.features import PADDING_VALUE
 
+TENSORS = ("features", "feature_lens", "tokens", "token_lens")
+
 
 class Batch(NamedTuple):
     """What a training or evaluation step works on."""
@@ -29,10 +31,23 @@ class Batch(NamedTuple):
     """Cut ids."""
     index: int  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
     """Position of the batch in its epoch on this process, from 0."""
+    counts: bool = True
+    """False for a batch that only keeps this process in step with the others: nothing is learnt from it."""
+
+    def to(self, device: torch.device) -> Batch:
+        """The same with its tensors on `device`."""
+        moved = {name: getattr(self, name).to(device, non_blocking=True) for name in TENSORS}
+        return self._replace(**moved)
 
 
 def collate(
-    features: Sequence[Tensor], tokens: Sequence[Sequence[int]], *, texts: list[str], ids: list[str], index: int
+    features: Sequence[Tensor],
+    tokens: Sequence[Sequence[int]],
+    *,
+    texts: list[str],
+    ids: list[str],
+    index: int,
+    counts: bool = True,
 ) -> Batch:
     """Pad B utterances, (T_b, F) features and token lists, to one batch."""
     return Batch(
@@ -43,4 +58,5 @@ def collate(
         texts=texts,
         ids=ids,
         index=index,
+        counts=counts,
     )

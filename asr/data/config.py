@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -202,6 +203,11 @@ class AugmentConfig:
     """Recorded noise."""
     masks: MaskConfig | None = field(default_factory=MaskConfig)
     """SpecAugment; leave it out where the training objective masks (CR-CTC)."""
+
+    def longest_s(self, seconds: float) -> float:
+        """How long these variations can make an utterance."""
+        stretched = seconds * math.exp(self.warp.tempo) if self.warp else seconds
+        return stretched + (2 * self.silence.max_frames / 100 if self.silence else 0.0)
 
 
 def _check_probs(group: str, cfg: object, *names: str) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from asr.data.augment import Augmenter
+from asr.data.capacity import Capacity, CapacityConstraint
 from asr.data.collate import Batch, collate
 from asr.data.config import AugmentConfig, DataConfig, FeatureSource
 from asr.data.draw import Draw
@@ -37,6 +38,7 @@ class TrainLoader:
         augment: AugmentConfig | None,
         *,
         fbank: FbankConfig | None = None,
+        capacity: Capacity | None = None,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
@@ -47,12 +49,15 @@ class TrainLoader:
             data: batching and workers.
             augment: random variations; None for none.
             fbank: for cuts without stored features.
+            capacity: how many utterances fit into a batch; None: as many as have `data.max_duration_s` together.
             rank: which of the processes this is, from 0.
-            world_size: number of processes; each gets its own batches, all equally many.
+            world_size: number of processes; each gets its own batches, all equally many (see `Batch.counts`).
         """
         extractor = Fbank(fbank)
-        self._data = data
-        self.sampler = Sampler(usable(cuts, tokenizer, data), data, rank=rank, world_size=world_size)
+        self._data, self.capacity = data, capacity
+        constraint = CapacityConstraint(capacity, tokenizer) if capacity else None
+        fit = usable(cuts, tokenizer, data)
+        self.sampler = Sampler(fit, data, constraint=constraint, rank=rank, world_size=world_size)
         self._maker = _BatchMaker(tokenizer, extractor, _augmenter(augment, extractor))
 
     def epoch(self, epoch: int, *, skip: int = 0) -> Iterator[Batch]:
@@ -70,15 +75,20 @@ def train_loader(
     augment: AugmentConfig | None,
     *,
     fbank: FbankConfig | None = None,
+    capacity: Capacity | None = None,
     rank: int = 0,
     world_size: int = 1,
 ) -> TrainLoader:
     """The loader of a prepared corpus; raises DataError where the preparation is missing."""
+    cuts = all_cuts(data)
+    return TrainLoader(cuts, tokenizer, data, augment, fbank=fbank, capacity=capacity, rank=rank, world_size=world_size)
+
+
+def all_cuts(data: DataConfig) -> CutSet:
+    """The cuts that are trained on, at all their speeds, fit or unfit."""
     if data.features is FeatureSource.STORED:
-        cuts = read_cuts(feats_path(data.folder, data.train), lazy=data.lazy)
-    else:
-        cuts = _at_all_speeds(read_cuts(cuts_path(data.folder, data.train), lazy=data.lazy), data)
-    return TrainLoader(cuts, tokenizer, data, augment, fbank=fbank, rank=rank, world_size=world_size)
+        return read_cuts(feats_path(data.folder, data.train), lazy=data.lazy)
+    return _at_all_speeds(read_cuts(cuts_path(data.folder, data.train), lazy=data.lazy), data)
 
 
 def eval_loader(
@@ -165,7 +175,8 @@ class _BatchMaker(Dataset):
         texts = [transcript(cut) for cut in plan.cuts]
         tokens = [self._tokenizer.encode(text) for text in texts]
         features = [self._features(cut, draw, len(row)) for cut, row in zip(plan.cuts, tokens)]
-        return collate(features, tokens, texts=texts, ids=[cut.id for cut in plan.cuts], index=plan.index)
+        ids = [cut.id for cut in plan.cuts]
+        return collate(features, tokens, texts=texts, ids=ids, index=plan.index, counts=plan.counts)
 
     def _features(self, cut: Cut, draw: Draw, num_tokens: int) -> Tensor:
         if self._augmenter is None:

@@ -20,7 +20,9 @@ table{{border-collapse:collapse}}td,th{{padding:.3rem .8rem;text-align:left;bord
 img{{max-width:100%}}pre{{background:#f6f6f6;padding:1rem;overflow:auto}}</style>
 <h1>{title}</h1>
 <table>{rows}</table>
-{curve}
+{pictures}
+{examples}
+<h2>Environment</h2><table>{environment}</table>
 <h2>Configuration</h2><pre>{config}</pre></html>
 """
 
@@ -91,10 +93,13 @@ def write_page(run_dir: Path, rows: Sequence[Row]) -> Path:
     """Write `report.html` into the run's folder."""
     cells = "".join(f"<tr><th>{html.escape(row.what)}</th><td>{html.escape(row.value)}</td></tr>" for row in rows)
     config = run_dir / "config.yaml"
+    pictures = [_curves(read_metrics(run_dir)), *(path.read_bytes() for path in sorted(run_dir.glob("*.png")))]
     page = _PAGE.format(
         title=html.escape(f"Rill: {run_dir.name}"),
         rows=cells,
-        curve=_curve(read_metrics(run_dir)),
+        pictures="".join(map(_picture, filter(None, pictures))),
+        examples=_examples(run_dir / "examples.json"),
+        environment=_environment(run_dir / "starts.jsonl"),
         config=html.escape(config.read_text(encoding="utf-8") if config.exists() else ""),
     )
     path = run_dir / "report.html"
@@ -102,24 +107,66 @@ def write_page(run_dir: Path, rows: Sequence[Row]) -> Path:
     return path
 
 
-def _curve(metrics: Sequence[dict[str, Any]]) -> str:
-    """Loss and dev error rate against steps, as a picture inside the page."""
-    train = [line for line in metrics if line["kind"] == "train"]
-    dev = [line for line in metrics if line["kind"] == "dev"]
-    if not train:
+def _picture(data: bytes) -> str:
+    return f'<p><img alt="" src="data:image/png;base64,{base64.b64encode(data).decode()}"></p>'
+
+
+def _examples(path: Path) -> str:
+    """References beside what was recognised, from the last validation."""
+    if not path.exists():
         return ""
+    found = json.loads(path.read_text(encoding="utf-8"))
+    cells = "".join(
+        f"<tr><td>{html.escape(reference)}</td><td>{html.escape(hypothesis)}</td></tr>"
+        for reference, hypothesis in found["pairs"]
+    )
+    heading = f"<h2>Dev set, at step {found['step']}</h2><table><tr><th>reference</th><th>recognised</th></tr>"
+    return f"{heading}{cells}</table>"
+
+
+def _environment(path: Path) -> str:
+    """What the run was started with: the last time, and where the others began."""
+    starts = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+    if not starts:
+        return ""
+    rows = {**starts[-1], "starts at steps": ", ".join(str(start["step"]) for start in starts)}
+    del rows["step"]
+    return "".join(f"<tr><th>{html.escape(key)}</th><td>{html.escape(str(rows[key]))}</td></tr>" for key in rows)
+
+
+def _curves(metrics: Sequence[dict[str, Any]]) -> bytes | None:
+    """How the run went, as a picture; steps that were taken twice, after a stop, as they were the last time."""
+    train = list({line["step"]: line for line in metrics if line["kind"] == "train"}.values())
+    dev = list({line["step"]: line for line in metrics if line["kind"] == "dev"}.values())
+    if not train:
+        return None
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 3.5), layout="constrained")
-    left, right = figure.subplots(1, 2)
+    figure = Figure(figsize=(11, 6.5), layout="constrained")
+    axes = figure.subplots(2, 3).flatten()
     for name in ("loss", "pruned", "ctc"):
-        points = [(line["step"], line[name]) for line in train if isinstance(line.get(name), float)]
-        left.semilogy(*zip(*points), label=name) if points else None
-    left.set(xlabel="step", ylabel="loss per frame")
-    left.legend()
-    right.plot([line["step"] for line in dev], [line["wer"] for line in dev], "o-")
-    right.set(xlabel="step", ylabel="dev WER, %", ylim=(0, None))
+        _draw(axes[0], train, "step", name, label=name)
+    axes[0].set(xlabel="step", ylabel="loss per frame", yscale="log")
+    axes[0].legend()
+    _draw(axes[1], dev, "step", "wer", style="o-")
+    axes[1].set(xlabel="step", ylabel="dev WER, %", ylim=(0, None))
+    minutes = [{**line, "minutes": line["wall_s"] / 60} for line in dev if "wall_s" in line]
+    _draw(axes[2], minutes, "minutes", "wer", style="o-")
+    axes[2].set(xlabel="minutes of training", ylabel="dev WER, %", ylim=(0, None))
+    _draw(axes[3], train, "step", "lr")
+    axes[3].set(xlabel="step", ylabel="learning rate", ylim=(0, None))
+    _draw(axes[4], train, "step", "grad_norm")
+    axes[4].set(xlabel="step", ylabel="gradient norm", yscale="log")
+    for name in ("nonfinite_losses", "nonfinite_grads", "exploded_losses", "fallbacks"):
+        _draw(axes[5], train, "step", name, label=name.replace("_", " "))
+    axes[5].set(xlabel="step", ylabel="steps that went wrong")
+    axes[5].legend()
     picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=110)
-    data = base64.b64encode(picture.getvalue()).decode()
-    return f'<p><img alt="training curves" src="data:image/png;base64,{data}"></p>'
+    figure.savefig(picture, format="png", dpi=100)
+    return picture.getvalue()
+
+
+def _draw(axes: Any, lines: Sequence[dict[str, Any]], x: str, y: str, *, style: str = "-", label: str = "") -> None:
+    points = [(line[x], line[y]) for line in lines if isinstance(line.get(y), (int, float))]
+    if points:
+        axes.plot(*zip(*points), style, label=label)

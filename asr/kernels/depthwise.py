@@ -28,9 +28,11 @@ class _Depthwise(torch.autograd.Function):
     def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         kernel = weight.shape[2]
-        grad_x = _convolve(grad, weight.flip(2), None, kernel - 1 - ctx.padding) if ctx.needs_input_grad[0] else None
+        grad_x = None
+        if ctx.needs_input_grad[0]:  # under autocast the gradient is of the narrow type, what was saved may not be
+            grad_x = _convolve(grad, weight.flip(2).to(grad.dtype), None, kernel - 1 - ctx.padding)
         padded = pad(x, (0, 0, ctx.padding, ctx.padding)) if ctx.padding else x
-        taps = [(grad * padded[:, k : k + grad.shape[1]]).sum(dim=(0, 1)) for k in range(kernel)]
+        taps = [(grad * padded[:, k : k + grad.shape[1]]).sum(dim=(0, 1), dtype=weight.dtype) for k in range(kernel)]
         grad_bias = grad.sum(dim=(0, 1)) if ctx.needs_input_grad[2] else None
         return grad_x, torch.stack(taps, dim=1).unsqueeze(1), grad_bias, None
 

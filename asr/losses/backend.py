@@ -22,12 +22,16 @@ class Backend(Enum):
     """k2's, or an error where it does not load or cannot take a batch."""
 
 
-def use_k2(backend: Backend, symbols: Tensor, num_frames: int) -> bool:
+def use_k2(backend: Backend, symbols: Tensor, num_frames: int, fastemit: float = 0.0) -> bool:
     """Whether k2 shall compute a loss of `symbols` (B, S) over `num_frames` padded frames.
 
     Raises:
-        ConfigError: k2 is asked for by name, and does not load or cannot take this batch.
+        ConfigError: k2 is asked for by name, and does not load or cannot take this batch, or FastEmit, which it lacks.
     """
+    if fastemit != 0.0:
+        if backend is Backend.K2:
+            raise ConfigError(f"loss.fastemit={fastemit} is nothing that k2 can do; use loss.backend=auto")
+        return False
     if backend is Backend.AUTO:
         # On a CPU ours needs less time and memory (`asr bench k2_loss`), on a GPU without Triton two launches a frame.
         on_gpu = symbols.device.type == "cuda" and find_spec("triton") is None

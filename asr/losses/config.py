@@ -26,6 +26,8 @@ class TransducerLossConfig:
     """Batches over which the weights move to their final values, >= 0."""
     delay_penalty: float = 0.0
     """Bonus per frame for emitting early, in nats; useful in causal models, typically below 0.01."""
+    fastemit: float = 0.0
+    """Share by which gradients of symbols are raised above those of blanks, >= 0; emits earlier, typically 0.01."""
     topology: Topology = Topology.REGULAR
     """Whether a symbol consumes a frame."""
     ctc_scale: float = 0.0
@@ -47,7 +49,7 @@ class TransducerLossConfig:
             )
         if not 0 <= self.label_smoothing < 1:
             raise ConfigError(f"label_smoothing={self.label_smoothing} must lie in [0, 1)")
-        for key in ("simple_scale", "warm_steps", "ctc_scale", "attention_scale"):
+        for key in ("simple_scale", "warm_steps", "ctc_scale", "attention_scale", "fastemit"):
             if getattr(self, key) < 0:
                 raise ConfigError(f"{key}={getattr(self, key)} must not be negative")
 

@@ -19,6 +19,7 @@ from torch.autograd.function import once_differentiable
 
 from asr.kernels.lattice import scan
 from asr.losses.precision import drop_negligible
+from asr.nn.gradients import scale_grad
 from asr.tensors import pad_mask
 
 
@@ -52,6 +53,7 @@ def transducer_score(
     *,
     topology: Topology = Topology.REGULAR,
     delay_penalty: float = 0.0,
+    fastemit: float = 0.0,
 ) -> LatticeScore:
     """Sum over all alignments of each utterance, with the arc occupations.
 
@@ -61,12 +63,16 @@ def transducer_score(
         symbol_lens: number of symbols S_b, (B,); 0 is fine.
         frame_lens: number of frames T_b, (B,).
         delay_penalty: adds delay_penalty * ((T_b - 1) / 2 - t) to px: early symbols are favoured where it is positive.
+        fastemit: scales the gradient of px by 1 + fastemit, so that symbols gain on blanks; the score stays as it is.
+            Source: FastEmit, arXiv 2010.11148, equation 10.
     """
     assert py.shape == (px.shape[0], px.shape[1] + 1, px.shape[2]), f"px {px.shape} does not fit py {py.shape}"
     symbol_lens, frame_lens = symbol_lens.to(px.device), frame_lens.to(px.device)
     if delay_penalty != 0.0:
         frames = torch.arange(px.shape[2], device=px.device, dtype=px.dtype)
         px = px + delay_penalty * ((frame_lens.unsqueeze(1) - 1) / 2 - frames).unsqueeze(1)
+    if fastemit != 0.0:
+        px = scale_grad(px, 1.0 + fastemit)
     if topology is Topology.CONSTRAINED:
         px = px + py[:, 1:]
     return LatticeScore(*_Score.apply(px, py, symbol_lens, frame_lens, topology is Topology.REGULAR))

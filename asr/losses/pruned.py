@@ -33,6 +33,7 @@ def pruned_joiner_loss(
     *,
     blank_id: int = 0,
     delay_penalty: float = 0.0,
+    fastemit: float = 0.0,
     topology: Topology = Topology.REGULAR,
     backend: Backend = Backend.AUTO,
     block_rows: int | None = None,
@@ -54,7 +55,7 @@ def pruned_joiner_loss(
         block_rows: rows at a time; None chooses 2048 on a CPU, where a block should stay in cache, and 65536 elsewhere.
     """
     with no_autocast(encoder_proj.device):
-        if use_k2(backend, symbols, encoder_proj.shape[1]):
+        if use_k2(backend, symbols, encoder_proj.shape[1], fastemit):
             logits = k2_losses.joiner_logits(encoder_proj, predictor_proj, output_weight, output_bias, ranges)
             return pruned_transducer_loss(
                 logits,
@@ -75,7 +76,7 @@ def pruned_joiner_loss(
         log_probs = _JoinerLogProbs.apply(*joiner, rows, blank_id, block_rows)
         symbol, blank = log_probs.new_zeros(2, ranges.numel()).index_copy(1, rows.slot, log_probs)
         symbol, blank = symbol.reshape(ranges.shape), blank.reshape(ranges.shape)
-        return _window_loss(symbol, blank, ranges, symbols, symbol_lens, frame_lens, topology, delay_penalty)
+        return _window_loss(symbol, blank, ranges, symbols, symbol_lens, frame_lens, topology, delay_penalty, fastemit)
 
 
 def pruned_transducer_loss(
@@ -87,6 +88,7 @@ def pruned_transducer_loss(
     *,
     blank_id: int = 0,
     delay_penalty: float = 0.0,
+    fastemit: float = 0.0,
     topology: Topology = Topology.REGULAR,
     backend: Backend = Backend.AUTO,
 ) -> Tensor:
@@ -95,7 +97,7 @@ def pruned_transducer_loss(
     Other arguments as in `pruned_joiner_loss`.
     """
     with no_autocast(logits.device):
-        if use_k2(backend, symbols, logits.shape[1]):
+        if use_k2(backend, symbols, logits.shape[1], fastemit):
             return k2_losses.pruned_loss(
                 logits,
                 symbols,
@@ -108,7 +110,7 @@ def pruned_transducer_loss(
             )
         targets = _window_targets(symbols, symbol_lens, ranges, blank_id)
         symbol, blank = arc_log_probs(logits, targets, blank_id)
-        return _window_loss(symbol, blank, ranges, symbols, symbol_lens, frame_lens, topology, delay_penalty)
+        return _window_loss(symbol, blank, ranges, symbols, symbol_lens, frame_lens, topology, delay_penalty, fastemit)
 
 
 def _window_loss(
@@ -120,12 +122,14 @@ def _window_loss(
     frame_lens: Tensor,
     topology: Topology,
     delay_penalty: float,
+    fastemit: float,
 ) -> Tensor:
     """Score the lattice that has arcs, both (B, T, r), only inside the windows."""
     shape = (*ranges.shape[:2], symbols.shape[1] + 1)
     px, py = (x.new_full(shape, -math.inf).scatter(2, ranges, x).transpose(1, 2) for x in (symbol, blank))
     lens = symbol_lens, frame_lens
-    return -transducer_score(px[:, :-1], py, *lens, topology=topology, delay_penalty=delay_penalty).score
+    found = transducer_score(px[:, :-1], py, *lens, topology=topology, delay_penalty=delay_penalty, fastemit=fastemit)
+    return -found.score
 
 
 def _window_targets(symbols: Tensor, symbol_lens: Tensor, ranges: Tensor, blank_id: int) -> Tensor:

@@ -53,6 +53,7 @@ def smoothed_transducer_loss(
     lm_scale: float = 0.0,
     am_scale: float = 0.0,
     delay_penalty: float = 0.0,
+    fastemit: float = 0.0,
     topology: Topology = Topology.REGULAR,
     backend: Backend = Backend.AUTO,
 ) -> SimpleLoss:
@@ -70,7 +71,7 @@ def smoothed_transducer_loss(
     """
     with no_autocast(am.device):
         am, lm = flush_tiny_grad(full_precision(am)), flush_tiny_grad(full_precision(lm))
-        if use_k2(backend, symbols, am.shape[1]):
+        if use_k2(backend, symbols, am.shape[1], fastemit):
             return SimpleLoss(
                 *k2_losses.smoothed_loss(
                     am,
@@ -95,7 +96,9 @@ def smoothed_transducer_loss(
             arcs = arcs.plus(lm_only.scaled(lm_scale))
         if am_scale != 0.0:
             arcs = arcs.plus(_acoustic_only(am, lm, am_arcs, targets, blank_id).scaled(am_scale))
-        result = transducer_score(*arcs, symbol_lens, frame_lens, topology=topology, delay_penalty=delay_penalty)
+        result = transducer_score(
+            *arcs, symbol_lens, frame_lens, topology=topology, delay_penalty=delay_penalty, fastemit=fastemit
+        )
         return SimpleLoss(-result.score, result.px_grad, result.py_grad)
 
 

@@ -55,6 +55,8 @@ class ScaledAdam(torch.optim.Optimizer):
         given: list[Any] = list(params)
         groups = [dict(group) for group in given] if given and isinstance(given[0], Mapping) else [{"params": given}]
         super().__init__(groups, {**asdict(config), "lr_scale": 1.0})
+        self.on_nonfinite: Callable[[], None] = lambda: None
+        """Called when gradients are not finite, before anything moves."""
 
     # -- what happened
 
@@ -112,6 +114,7 @@ class ScaledAdam(torch.optim.Optimizer):
         finite = all(bool(found.is_good.all()) for found in measured)
         if not finite:
             _warn_nonfinite(self.param_groups, measured)
+            self.on_nonfinite()
         for group, found in zip(self.param_groups, measured):
             self._step_group(group, found, finite)
         return loss

@@ -3,29 +3,46 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from asr.checkpoint.average import RunningAverage
-from asr.data import DataConfig, feature_stats, heard_cuts, train_loader
+from asr.checkpoint.average import ExponentialAverage, RunningAverage
+from asr.checkpoint.folder import list_checkpoints
+from asr.data import Capacity, all_cuts, bins_for, feature_stats, heard_cuts, train_loader, usable
 from asr.models.transducer import Transducer, TransducerConfig
+from asr.nn.schedule import set_schedule_position
 from asr.optim import ScaledAdam, build_schedule, parameter_groups
 from asr.text import Tokenizer, load_tokenizer
+from asr.training.arrangement import Arrangement
+from asr.training.clock import RegularisationClock
+from asr.training.compiled import compile_layers
 from asr.training.config import TrainingConfig
-from asr.training.journal import Journal
+from asr.training.guard import Guard
+from asr.training.journal import Journal, QuietJournal
+from asr.training.memory import MemoryProbe, fit_batches, memory_limit
 from asr.training.objective import TransducerObjective
 from asr.training.position import Position
+from asr.training.precision import LossScale, allow_tf32
 from asr.training.randomness import seed_everything
+from asr.training.recompute import recompute_layers
+from asr.training.regularisers import RegulariserMemory
+from asr.training.rescue import Rescue
 from asr.training.run_config import RunConfig
 from asr.training.snapshot import Snapshot
+from asr.training.stepper import Stepper
 from asr.training.trainer import Trainer
 from asr.training.validation import Validation
+from asr.training.warm_start import warm_start
+from asr.training.world import World, join_world
 
 logger = logging.getLogger(__name__)
 
+_PROBED_CUTS = 100_000  # among which lengths of batches are chosen
 _REFERENCE_S = 600.0  # audio that one unit of the regularisation clock stands for, as published
 
 
@@ -42,32 +59,86 @@ def build_trainer(config: RunConfig) -> Trainer:
 
     Raises DataError where the corpus is not prepared, ConfigError where settings contradict each other.
     """
-    set_up_process(config.training)
+    training = config.training
+    set_up_process(training)
+    world = join_world(training.device)
     tokenizer = load_tokenizer(Path(config.data.folder) / "tokenizer.json")
-    model = build_model(config, tokenizer)
-    loader = train_loader(config.data, tokenizer, config.augment)
     run_dir = Path(config.run_dir)
-    journal = Journal(run_dir, num_steps=config.training.num_steps)
-    snapshot = Snapshot(
-        model=model,
-        optimizer=ScaledAdam(parameter_groups(model), config.optim),
-        average=RunningAverage(model.state_dict(), period=config.training.average_period),
-        position=Position(),
-        tokenizer=tokenizer.to_state(),
-        origin=_origin(config),
-        seeds={"training.seed": config.training.seed, "data.seed": config.data.seed},
+    journal = Journal(run_dir, num_steps=training.num_steps, wandb=training.wandb) if world.is_first else QuietJournal()
+    model = build_model(config, tokenizer)
+    if training.warm_start is not None and not list_checkpoints(run_dir / "checkpoints"):
+        journal.line(warm_start(model, tokenizer, Path(training.warm_start)).sentence())
+    model.to(world.device)
+    snapshot = build_snapshot(config, model, tokenizer, world)
+    objective = TransducerObjective(model, config.loss, config.consistency)
+    for remark in lighten(objective, training, world):
+        journal.line(remark)
+    capacity = fitting_batches(config, objective, snapshot, tokenizer)
+    loader = train_loader(
+        config.data, tokenizer, config.augment, capacity=capacity, rank=world.rank, world_size=world.size
     )
+    schedule = build_schedule(config.schedule, base_lr=config.optim.lr, num_steps=training.num_steps)
+    clock = RegularisationClock(training.regularisation_start, regularisation_per_step(config, world))
+    rescue = Rescue(objective, snapshot, run_dir, training, clock)
     return Trainer(
-        config=config.training,
-        objective=TransducerObjective(model, config.loss, config.consistency),
-        snapshot=snapshot,
-        schedule=build_schedule(config.schedule, base_lr=config.optim.lr, num_steps=config.training.num_steps),
+        config=training,
+        stepper=Stepper(training, objective, snapshot, schedule, clock=clock, rescue=rescue),
+        rescue=rescue,
         data=loader,
         run_dir=run_dir,
         journal=journal,
-        regularisation_per_step=regularisation_per_step(config.training, config.data),
-        validate=Validation(model, tokenizer, config.data, config.evaluation, journal),
+        validate=Validation(model, tokenizer, config.data, config.evaluation, journal, world),
     )
+
+
+def build_snapshot(config: RunConfig, model: Transducer, tokenizer: Tokenizer, world: World) -> Snapshot:
+    """The state of a run that has not begun."""
+    data, training = config.data, config.training
+    return Snapshot(
+        model=model,
+        optimizer=ScaledAdam(parameter_groups(model), config.optim),
+        average=RunningAverage(model.state_dict(), period=training.average_period),
+        ema=None if training.ema_decay is None else ExponentialAverage(model, decay=training.ema_decay),
+        regularisers=RegulariserMemory(model, training.accumulate),
+        guard=Guard(training.guard, training.precision),
+        loss_scale=LossScale(),
+        position=Position(),
+        tokenizer=tokenizer.to_state(),
+        origin=_origin(config),
+        seeds={"training.seed": training.seed, "data.seed": data.seed},
+        arrangement=Arrangement.of(data, processes=world.size, accumulate=training.accumulate),
+        world=world,
+    )
+
+
+def lighten(objective: TransducerObjective, config: TrainingConfig, world: World) -> Iterator[str]:
+    """Recompute and compile layers as asked; says what could not be done."""
+    if config.recompute and not recompute_layers(objective.model):
+        yield "training.recompute does nothing for an encoder that is no Zipformer; going on without"
+    if config.compile and (reason := compile_layers(objective, world.device, config.precision)):
+        yield reason
+
+
+def fitting_batches(
+    config: RunConfig, objective: TransducerObjective, snapshot: Snapshot, tokenizer: Tokenizer
+) -> Capacity | None:
+    """How many utterances fit into a batch, measured; None where batches are made by their duration."""
+    training, world = config.training, snapshot.world
+    if training.memory_limit_gb is None:
+        return None
+    capacity = None
+    if world.is_first:  # alone, or processes would disturb each other's measurements
+        limit = memory_limit(training.memory_limit_gb, world.device)
+        set_schedule_position(snapshot.model, training.regularisation_start)
+        cuts = islice(usable(all_cuts(config.data), tokenizer, config.data), _PROBED_CUTS)
+        capacity = fit_batches(
+            MemoryProbe(objective, snapshot, training.precision, limit, config.augment.longest_s, training.recompute),
+            bins_for(cuts, tokenizer),
+        )
+    capacity = world.gather(capacity)[0]
+    assert capacity is not None
+    snapshot.arrangement.note_capacity(capacity)
+    return capacity
 
 
 def set_up_process(config: TrainingConfig) -> None:
@@ -76,6 +147,7 @@ def set_up_process(config: TrainingConfig) -> None:
         torch.set_num_threads(config.num_threads)
     # Probabilities near zero become denormals in gradients, with which matrix products are many times slower.
     torch.set_flush_denormal(True)
+    allow_tf32(config.tf32)
 
 
 def build_model(config: RunConfig, tokenizer: Tokenizer) -> Transducer:
@@ -89,8 +161,9 @@ def build_model(config: RunConfig, tokenizer: Tokenizer) -> Transducer:
     return model
 
 
-def regularisation_per_step(training: TrainingConfig, data: DataConfig) -> float:
+def regularisation_per_step(config: RunConfig, world: World) -> float:
     """How far the schedules of dropout and the like move per step."""
+    training = config.training
     if training.regularisation_per_step is not None:
         return training.regularisation_per_step
-    return data.max_duration_s / _REFERENCE_S
+    return config.data.max_duration_s * world.size * training.accumulate / _REFERENCE_S

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from asr.errors import ConfigError
+from asr.training.guard import GuardConfig
+from asr.training.precision import Precision
 
 
 @dataclass(kw_only=True)
@@ -19,6 +21,23 @@ class TrainingConfig:
     """Processes (GPUs) that the other settings are for; another number is another batch, and is warned of."""
     seed: int = 42
     """Seed of the parameters and of all that the model draws while it trains; data has a seed of its own."""
+    device: str | None = None
+    """Such as "cpu" or "cuda"; null: each process its own GPU where there is one."""
+    warm_start: str | None = None
+    """A checkpoint, or a run's folder, whose weights a new run starts from, as far as they fit; null: none."""
+    accumulate: int = 1
+    """Batches per process and step; their gradients are averaged, as those of several processes are."""
+    precision: Precision = Precision.FP32
+    """Number format of matrix products; parameters and losses stay in float32."""
+    recompute: bool = False
+    """Keep only each layer's input and work the rest out again in backward: slower, with much less memory."""
+    compile: bool = False
+    """Compile layers with torch.compile; where it cannot, the run says so and goes on without."""
+    tf32: bool = False
+    """Whether NVIDIA GPUs may round the factors of float32 products; several times faster."""
+    memory_limit_gb: float | None = None
+    """Fill batches up to this much memory per process, measured with the real loss; 0: what a GPU has free; null: batch
+    by `data.max_duration_s`."""
     num_threads: int | None = None
     """CPU threads of the training process; null leaves torch's choice."""
     regularisation_start: float = 0.0
@@ -27,25 +46,39 @@ class TrainingConfig:
     """Units by which that position moves per step; null: the audio of one full batch over 600 s."""
     log_every: int = 50
     """Steps between lines of metrics."""
+    wandb: str | None = None
+    """A Weights & Biases project that gets all numbers besides TensorBoard; needs wandb; null: none."""
     validate_every: int = 3000
     """Steps between validations; 0 leaves only the one at the end."""
     checkpoint_every: int = 4000
     """Steps between checkpoints; one is always written at the end."""
     keep_checkpoints: int = 5
     """How many of the newest checkpoints stay."""
+    keep_best: int = 1
+    """How many checkpoints stay besides, those of the lowest error rates on the dev set; 0 or more."""
+    ema_decay: float | None = None
+    """Also average parameters exponentially, with this weight on the past, such as 0.999; null: do not."""
     average_period: int = 200
     """Steps between updates of the running model average."""
-    max_bad_steps: int = 100
-    """Steps in a row without a finite loss or gradient after which the run gives up."""
+    resume_approximately: bool = False
+    """Go on although settings have changed that decide which batches a step sees, from about the same place."""
+    guard: GuardConfig = field(default_factory=GuardConfig)
+    """What happens when steps go wrong."""
 
     def __post_init__(self) -> None:
-        counts = "num_steps log_every checkpoint_every keep_checkpoints average_period max_bad_steps"
+        counts = "num_steps log_every checkpoint_every keep_checkpoints average_period accumulate"
         for name in counts.split():
             if getattr(self, name) < 1:
                 raise ConfigError(f"training.{name}={getattr(self, name)} must be at least 1")
         for name in ("num_epochs", "processes"):
             if (getattr(self, name) or 1) < 1:
                 raise ConfigError(f"training.{name}={getattr(self, name)} must be at least 1")
+        if self.memory_limit_gb is not None and self.memory_limit_gb < 0:
+            raise ConfigError(f"training.memory_limit_gb={self.memory_limit_gb} must be 0 or more, or null")
+        if self.keep_best < 0:
+            raise ConfigError(f"training.keep_best={self.keep_best} must be 0 or more")
+        if self.ema_decay is not None and not 0 < self.ema_decay < 1:
+            raise ConfigError(f"training.ema_decay={self.ema_decay} must lie between 0 and 1; null: none is kept")
         if self.validate_every < 0:
             raise ConfigError(f"training.validate_every={self.validate_every} must be 0 (only at the end) or more")
         if self.regularisation_start < 0 or (self.regularisation_per_step or 0) < 0:

@@ -6,11 +6,14 @@ import json
 import logging
 import math
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from asr.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
@@ -21,15 +24,18 @@ class Journal:
     Args:
         run_dir: metrics.jsonl and tensorboard/ go there.
         num_steps: length of the run, for the progress bar.
+        wandb: name of a Weights & Biases project that gets all numbers, too; None: none does.
         console: where the bar is drawn; lines of text where the console is no terminal.
     """
 
-    def __init__(self, run_dir: Path, *, num_steps: int, console: Console | None = None):
+    def __init__(self, run_dir: Path, *, num_steps: int, wandb: str | None = None, console: Console | None = None):
         from torch.utils.tensorboard import SummaryWriter
 
         run_dir.mkdir(parents=True, exist_ok=True)
+        self._run_dir = run_dir
         self._metrics = open(run_dir / "metrics.jsonl", "a", encoding="utf-8")  # noqa: SIM115
         self._board = SummaryWriter(str(run_dir / "tensorboard"))
+        self._wandb = _start_wandb(wandb, run_dir) if wandb else None
         self._console = console or Console(stderr=True, soft_wrap=True)
         self._bar = _progress(self._console)
         self._task: TaskID | None = None
@@ -54,9 +60,11 @@ class Journal:
         finite = {key: _jsonable(value) for key, value in numbers.items()}
         self._metrics.write(json.dumps({"kind": kind, "step": step, "time": round(time.time(), 3), **finite}) + "\n")
         self._metrics.flush()
-        for key, value in numbers.items():
-            if isinstance(value, (int, float)):
-                self._board.add_scalar(f"{kind}/{key}", value, step)
+        scalars = {f"{kind}/{key}": value for key, value in numbers.items() if isinstance(value, (int, float))}
+        for name, value in scalars.items():
+            self._board.add_scalar(name, value, step)
+        if self._wandb is not None:
+            self._wandb.log({**scalars, "step": step})
 
     def _plain(self, step: int, numbers: dict[str, Any]) -> str:
         """The bar in words, for logs."""
@@ -71,15 +79,51 @@ class Journal:
         """Say something, above the bar."""
         self._bar.console.print(text, highlight=False, markup=False)
 
-    def text(self, tag: str, step: int, text: str) -> None:
-        """A passage for TensorBoard, such as sample hypotheses."""
-        self._board.add_text(tag, text, step)
+    def examples(self, step: int, pairs: Sequence[tuple[str, str]]) -> None:
+        """References beside hypotheses: to TensorBoard, and to examples.json for the report."""
+        text = "\n".join(f"    ref  {reference}\n    hyp  {hypothesis}\n" for reference, hypothesis in pairs)
+        self._board.add_text("dev/examples", text, step)
+        latest = {"step": step, "pairs": pairs}
+        (self._run_dir / "examples.json").write_text(json.dumps(latest, ensure_ascii=False) + "\n", encoding="utf-8")
 
     def close(self) -> None:
         if self._bar.live.is_started:
             self._bar.stop()
+        if self._wandb is not None:
+            self._wandb.finish()
         self._board.close()
         self._metrics.close()
+
+
+class QuietJournal:
+    """For processes that leave the speaking to the first: all they have to say goes to their log file."""
+
+    def start(self, step: int) -> None: ...
+
+    def advance(self, step: int, text: str) -> None: ...
+
+    def record(self, kind: str, step: int, numbers: dict[str, Any]) -> None: ...
+
+    def line(self, text: str) -> None:
+        logger.info("%s", text)
+
+    def examples(self, step: int, pairs: Sequence[tuple[str, str]]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def _start_wandb(project: str, run_dir: Path) -> Any:
+    """A Weights & Biases run that a resumed training goes on with; raises ConfigError where it is not installed."""
+    try:
+        import wandb
+    except ModuleNotFoundError:
+        raise ConfigError(
+            f"training.wandb={project} needs Weights & Biases; `pip install wandb`, or set training.wandb=null"
+        ) from None
+    name = str(run_dir).replace("/", "-").strip("-.")
+    run = wandb.init(project=project, name=name, id=name, resume="allow", dir=str(run_dir))
+    run.define_metric("*", step_metric="step")  # steps may go back a little after a stop
+    return run
 
 
 def _progress(console: Console) -> Progress:

@@ -8,15 +8,14 @@ from typing import Any
 from asr.data import Batch
 from asr.optim import ScaledAdam
 from asr.training.objective import Loss
-from asr.training.position import Position
+from asr.training.snapshot import Snapshot
+from asr.training.world import World
 
 
 class Meter:
     """Sums losses, frames and utterances since the last line; knows the speed."""
 
     def __init__(self) -> None:
-        self.is_new = True
-        self.bad_in_a_row = 0
         self._reset()
 
     def _reset(self) -> None:
@@ -27,7 +26,6 @@ class Meter:
 
     def add(self, loss: Loss, batch: Batch) -> None:
         """Take in one step."""
-        self.is_new = False
         for name, value in {"loss": loss.total.detach(), **loss.parts}.items():
             self._sums[name] = self._sums.get(name, 0.0) + float(value)
         self._frames += float(batch.feature_lens.sum()) / 4
@@ -38,16 +36,25 @@ class Meter:
         return self._utterances / max(time.monotonic() - self._since, 1e-9)
 
     def losses(self) -> dict[str, float]:
-        """Losses per encoder frame."""
+        """Losses per encoder frame, on this process."""
         return {name: value / max(self._frames, 1.0) for name, value in self._sums.items()}
+
+    def _pool(self, world: World) -> None:
+        """Make the sums those of all processes."""
+        names = sorted(self._sums)
+        numbers = world.total([*(self._sums[name] for name in names), self._frames, self._utterances])
+        self._sums = dict(zip(names, numbers))
+        self._frames, self._utterances = numbers[-2], round(numbers[-1])
 
     def summary(self, optimizer: ScaledAdam) -> str:
         """A few words for the progress bar."""
         loss = self.losses().get("loss", float("nan"))
         return f"loss {loss:.3f} lr {optimizer.param_groups[0]['lr']:.4f} {self.utterances_per_s:.1f} utt/s"
 
-    def drain(self, optimizer: ScaledAdam, position: Position) -> dict[str, Any]:
-        """Numbers since the last drain, for the log."""
+    def drain(self, snapshot: Snapshot) -> dict[str, Any]:
+        """Numbers of all processes since the last drain, for the log; every process must call this."""
+        optimizer, position, guard = snapshot.optimizer, snapshot.position, snapshot.guard.state
+        self._pool(snapshot.world)
         clip = optimizer.last_clip
         numbers = {
             **self.losses(),
@@ -57,9 +64,13 @@ class Meter:
             "clip_factor": clip.factor,
             "nonfinite_grads": optimizer.nonfinite_steps,
             "nonfinite_losses": position.bad_losses,
+            "exploded_losses": guard.exploded,
+            "fallbacks": guard.fallbacks,
+            "loss_scale": snapshot.loss_scale.value,
             "epoch": position.epoch,
             "hours": position.audio_s / 3600,
             "cpu_s": position.cpu_s,
+            "wall_s": position.wall_s,
         }
         self._reset()
         return numbers

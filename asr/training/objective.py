@@ -128,6 +128,7 @@ class TransducerObjective(nn.Module):
             am_scale=config.am_scale,
             topology=config.topology,
             delay_penalty=config.delay_penalty,
+            fastemit=config.fastemit,
             backend=config.backend,
         )
         ranges = prune_ranges(
@@ -145,6 +146,7 @@ class TransducerObjective(nn.Module):
             encoded.lens,
             topology=config.topology,
             delay_penalty=config.delay_penalty,
+            fastemit=config.fastemit,
             backend=config.backend,
         )
         return [Term("simple", scales.simple, simple.loss.sum()), Term("pruned", scales.pruned, pruned.sum())]

@@ -9,15 +9,10 @@ import numpy as np
 import torch
 
 
-def derive_seed(*parts: int) -> int:
-    """A 63-bit seed from whole numbers; nearby numbers give unrelated seeds."""
-    digest = hashlib.blake2b(" ".join(map(str, parts)).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "little") >> 1
-
-
 def seed_everything(*parts: int) -> None:
-    """Seed python, numpy and torch from whole numbers such as (seed, rank, step)."""
-    seed = derive_seed(*parts)
+    """Seed python, numpy and torch from whole numbers such as (seed, slot, step); nearby ones are unrelated."""
+    digest = hashlib.blake2b(" ".join(map(str, parts)).encode(), digest_size=8).digest()
+    seed = int.from_bytes(digest, "little") >> 1
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)

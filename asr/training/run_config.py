@@ -14,6 +14,7 @@ from asr.nn.chunks import ChunkContext
 from asr.optim import ScaledAdamConfig, ScheduleConfig
 from asr.training.config import TrainingConfig
 from asr.training.consistency import ConsistencyConfig
+from asr.training.lr_range import LrRangeConfig
 
 
 @dataclass(kw_only=True)
@@ -63,6 +64,8 @@ class RunConfig:
     """Two views of every utterance that shall agree; null is none."""
     training: TrainingConfig = field(default_factory=TrainingConfig)
     """Length and bookkeeping of the run."""
+    lr_range: LrRangeConfig = field(default_factory=LrRangeConfig)
+    """What `asr train lr-range` tries."""
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     """How the dev set is decoded."""
 

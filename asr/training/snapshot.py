@@ -8,15 +8,19 @@ from typing import Any
 
 from torch import Tensor
 
-from asr.checkpoint.average import RunningAverage
+from asr.checkpoint.average import ExponentialAverage, RunningAverage
 from asr.checkpoint.folder import Found
 from asr.checkpoint.format import Checkpoint, with_prefix, write_checkpoint
 from asr.checkpoint.model import KIND
 from asr.errors import CheckpointError
 from asr.models.transducer import Transducer, copy_weights, model_config_from_dict, model_config_to_dict
-from asr.nn.whiten import load_whiten_probabilities, whiten_probabilities
 from asr.optim import ScaledAdam
+from asr.training.arrangement import Arrangement
+from asr.training.guard import Guard
 from asr.training.position import Position
+from asr.training.precision import LossScale
+from asr.training.regularisers import RegulariserMemory
+from asr.training.world import World
 
 
 @dataclass(kw_only=True)
@@ -29,6 +33,10 @@ class Snapshot:
     model: Transducer
     optimizer: ScaledAdam
     average: RunningAverage
+    ema: ExponentialAverage | None = None
+    regularisers: RegulariserMemory
+    guard: Guard
+    loss_scale: LossScale
     position: Position
     tokenizer: dict[str, Any]
     """State of the tokenizer, as plain data."""
@@ -36,21 +44,38 @@ class Snapshot:
     """Name of the run, its corpus' folder and splits: defaults for commands that use the model."""
     seeds: dict[str, int]
     """Seeds by the name of their setting; a run keeps them."""
+    arrangement: Arrangement
+    """What decides which batches a step sees."""
+    world: World = World()
 
-    def write(self, path: Path) -> None:
-        """Write everything to one file, whole or not at all; raises CheckpointError."""
+    def write(self, path: Path, *, dev_wer: float | None = None) -> None:
+        """Write everything to one file, whole or not at all; every process must call this, the first one writes.
+
+        Args:
+            dev_wer: error rate of the model as it is, where it was just measured.
+        Raises:
+            CheckpointError: it cannot be written.
+        """
+        regularisers = self.regularisers.to_state(self.world)
+        if not self.world.is_first:
+            return
         optimizer_tensors, optimizer_scalars = self.optimizer.state_tensors()
         tensors: dict[str, Tensor] = {
             **with_prefix("model", self.model.state_dict()),
             **with_prefix("average", self.average.tensors),
             **with_prefix("optimizer", optimizer_tensors),
+            **with_prefix("ema", self.ema.tensors if self.ema else {}),
         }
         training = {
             **self.position.to_dict(),
             "average_period": self.average.period,
             "optimizer": optimizer_scalars,
-            "whiten": whiten_probabilities(self.model),
+            "whiten": regularisers,
+            "guard": self.guard.to_state(),
+            "loss_scale": self.loss_scale.to_state(),
             "seeds": self.seeds,
+            "arrangement": self.arrangement.to_dict(),
+            "dev_wer": dev_wer,
         }
         write_checkpoint(path, tensors, {**self.describe(), "training": training})
 
@@ -59,19 +84,33 @@ class Snapshot:
         config = model_config_to_dict(self.model.config)
         return {"kind": KIND, "config": config, "tokenizer": self.tokenizer, "origin": self.origin}
 
-    def restore(self, found: Found) -> None:
-        """Continue from a checkpoint; raises CheckpointError where it is of another model, tokenizer or seed."""
+    def restore(self, found: Found, *, approximately: bool = False) -> None:
+        """Continue from a checkpoint.
+
+        Args:
+            approximately: whether settings that decide which batches a step sees may have changed.
+        Raises:
+            CheckpointError: it is of another model, tokenizer or seed, or such settings have changed and may not.
+        """
         path, checkpoint = found
         training = checkpoint.metadata.get("training")
         if not training or "optimizer" not in training:
             raise CheckpointError(f"{path} holds a model but no training state; start a new run from it instead")
         self._check_same(path, checkpoint, training)
+        before = Arrangement.from_dict(training.get("arrangement", {}), self.arrangement)
+        if not approximately:
+            before.check_same(self.arrangement, path)
         copy_weights(self.model, checkpoint.part("model"))
         self.average.load(checkpoint.part("average"))
+        if self.ema is not None:
+            self.ema.load(checkpoint.part("ema") or checkpoint.part("model"))
         self.optimizer.load_state_tensors(checkpoint.part("optimizer"), training["optimizer"])
-        load_whiten_probabilities(self.model, training["whiten"])
-        for key in self.position.to_dict():
-            setattr(self.position, key, training[key])
+        self.regularisers.load_state(training["whiten"], self.world)
+        if "guard" in training:
+            self.guard.load_state(training["guard"])
+            self.loss_scale.load_state(training["loss_scale"])
+        self.position.load(training)
+        self.position.consumed = self.arrangement.consumed_like(before, self.position.consumed)
 
     def _check_same(self, path: Path, checkpoint: Checkpoint, training: dict[str, Any]) -> None:
         before = checkpoint.metadata

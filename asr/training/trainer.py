@@ -4,28 +4,21 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
-import torch
-
-from asr.checkpoint.folder import checkpoint_path, newest_good, prune
+from asr.checkpoint.folder import belongs_to_best, best_checkpoints, checkpoint_path, newest_good, prune
 from asr.data import Batch
 from asr.errors import DataError, RillError
-from asr.nn.schedule import set_schedule_position
-from asr.optim import Schedule, set_rate
 from asr.training.config import TrainingConfig
 from asr.training.interrupt import StopRequest
-from asr.training.journal import Journal
-from asr.training.meter import Meter
-from asr.training.objective import Loss, TransducerObjective
-from asr.training.randomness import seed_everything
-from asr.training.snapshot import Snapshot
+from asr.training.journal import Journal, QuietJournal
+from asr.training.rescue import Rescue
+from asr.training.stepper import Stepper
 
 logger = logging.getLogger(__name__)
-
-_CLOCK_PERIOD = 10  # steps between moves of the regularisation schedules, as published
 
 
 class TrainingData(Protocol):
@@ -45,54 +38,50 @@ class Trainer:
 
     Args:
         config: how the run proceeds.
-        objective: batch to loss; owns the model.
-        snapshot: model, optimizer, average and position, in one.
-        schedule: learning rate by step.
-        data: training batches.
-        run_dir: checkpoints and metrics go there.
+        stepper: takes the steps.
+        rescue: helps when they go wrong.
+        data: training batches of this process.
+        run_dir: checkpoints go to its folder `checkpoints`.
         journal: where numbers go.
-        regularisation_per_step: how far the schedules of dropout and the like move each step.
-        validate: model to numbers, "wer" among them; None skips validation.
+        validate: step to numbers, "wer" among them; None skips validation.
     """
 
     def __init__(
         self,
         *,
         config: TrainingConfig,
-        objective: TransducerObjective,
-        snapshot: Snapshot,
-        schedule: Schedule,
+        stepper: Stepper,
+        rescue: Rescue,
         data: TrainingData,
         run_dir: Path,
-        journal: Journal,
-        regularisation_per_step: float,
+        journal: Journal | QuietJournal,
         validate: Callable[[int], dict[str, Any]] | None = None,
     ):
-        self.config, self.objective, self.snapshot = config, objective, snapshot
-        self.schedule, self.data, self.journal = schedule, data, journal
+        self.config, self.stepper, self.rescue = config, stepper, rescue
+        self.data, self.journal, self.validate = data, journal, validate
+        self.snapshot, self.objective = stepper.snapshot, stepper.objective
+        self.world, self.position = self.snapshot.world, self.snapshot.position
         self.checkpoints = run_dir / "checkpoints"
-        self.regularisation_per_step = regularisation_per_step
-        self.validate = validate
-        self.position = snapshot.position
-        self.meter = Meter()
         self._resumed = False
-        self._cpu_mark = time.process_time()
+        self._marks = time.process_time(), time.monotonic()
 
     def run(self) -> None:
         """Train to the end, resuming where an earlier run of the same folder stopped.
 
         Raises Stopped after Ctrl-C, DataError where there is nothing to train on, RillError where steps keep failing.
         """
-        self.resume()
-        if self._is_finished():
-            self.journal.line(f"the run has its {self.position.step} steps; raise training.num_steps to go on")
-            return
-        self.journal.start(self.position.step)
-        with StopRequest() as stop:
-            while not self._is_finished():
-                self._run_epoch(stop)
-        self._validate()
-        self._save()
+        with self.world.blame():
+            self.resume()
+            if self._is_finished():
+                self.journal.line(f"the run has its {self.position.step} steps; raise training.num_steps to go on")
+                return
+            if self.position.step == 0:
+                self._save()  # what trouble early on falls back to; and a disk that cannot be written to shows at once
+            self.journal.start(self.position.step)
+            with StopRequest() as stop:
+                while not self._is_finished():
+                    self._run_epoch(stop)
+            self._save(self._validate())
 
     def _is_finished(self) -> bool:
         position, config = self.position, self.config
@@ -102,105 +91,94 @@ class Trainer:
     def resume(self) -> None:
         """Take over the newest good checkpoint, where there is one; only the first call does anything.
 
-        Raises CheckpointError where it is of another model, tokenizer or seed.
+        Raises CheckpointError where it is of another model, tokenizer or seed, or of other batches.
         """
-        found = None if self._resumed else newest_good(self.checkpoints)
-        self._resumed = True
-        if found is None:
+        if self._resumed:
             return
-        self.snapshot.restore(found)
-        self.journal.line(f"resuming from {found.path} at step {self.position.step}")
+        self._resumed = True
+        found = newest_good(self.checkpoints)
+        self.world.wait()  # or one process might find what another already writes
+        if found is not None:
+            self.snapshot.restore(found, approximately=self.config.resume_approximately)
+            self.journal.line(f"resuming from {found.path} at step {self.position.step}")
 
     def _run_epoch(self, stop: StopRequest) -> None:
-        self._cpu_mark = time.process_time()
-        batches = 0
-        for batch in self.data.epoch(self.position.epoch, skip=self.position.consumed):
-            batches += 1
-            self.train_step(batch)
+        self._marks = time.process_time(), time.monotonic()
+        steps = 0
+        for batches in _steps(
+            self.data.epoch(self.position.epoch, skip=self.position.consumed), self.config.accumulate
+        ):
+            steps += 1
+            if self.stepper.step(batches).is_hopeless:
+                self._fall_back(batches)
+                return
             self._after_step()
             if self.position.step >= self.config.num_steps:
                 return
-            if stop.requested:
+            if self.world.any(stop.requested):
                 self._save()
                 raise Stopped(f"stopped at step {self.position.step}; the same command goes on from there")
-        if batches == 0 and self.position.consumed == 0:
+        if steps == 0 and self.position.consumed == 0:
             raise DataError("there is not one batch of training data; check data.folder and the duration limits")
         self.position.epoch += 1
         self.position.consumed = 0
 
-    def train_step(self, batch: Batch) -> None:
-        """Forward, backward, clip, step, log."""
-        position = self.position
-        position.step += 1
-        position.consumed += 1
-        seed_everything(self.config.seed, 0, position.step)
-        self._move_clock(position.step)
-        if not self.snapshot.model.training:  # a validation has been; walking all modules takes milliseconds
-            self.objective.train()
-        loss = self.objective(batch.features, batch.feature_lens, batch.tokens, batch.token_lens, step=position.step)
-        if bool(torch.isfinite(loss.total)):
-            self._descend(loss)
-        else:
-            self._skip(batch)
-        position.utterances += len(batch.ids)
-        position.audio_s += float(batch.feature_lens.sum()) / 100.0
-        self.snapshot.average.update(self.snapshot.model.state_dict, position.step)
-        self.meter.add(loss, batch)
-
-    def _descend(self, loss: Loss) -> None:
-        optimizer = self.snapshot.optimizer
-        loss.total.backward()
-        set_rate(optimizer, self.schedule.rate(self.position.step, self.position.epoch))
-        before = optimizer.nonfinite_steps
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        self.meter.bad_in_a_row = self.meter.bad_in_a_row + 1 if optimizer.nonfinite_steps > before else 0
-        self._give_up_if_hopeless()
-
-    def _skip(self, batch: Batch) -> None:
-        """A loss that is not finite makes no optimizer call."""
-        self.position.bad_losses += 1
-        self.meter.bad_in_a_row += 1
-        logger.warning("step %d: the loss is not finite; skipped (%s)", self.position.step, ", ".join(batch.ids[:4]))
-        self._give_up_if_hopeless()
-
-    def _give_up_if_hopeless(self) -> None:
-        if self.meter.bad_in_a_row >= self.config.max_bad_steps:
-            raise RillError(
-                f"{self.meter.bad_in_a_row} steps in a row had no finite loss or gradient, the last at step "
-                f"{self.position.step}; lower optim.lr, or look at the batches named in the log"
-            )
-
-    def _move_clock(self, step: int) -> None:
-        """Move the regularisation schedules; where they stand follows from the step, also right after a resume."""
-        ticks = (step - 1) // _CLOCK_PERIOD * _CLOCK_PERIOD
-        if (step - 1) % _CLOCK_PERIOD == 0 or self.meter.is_new:
-            start = self.config.regularisation_start
-            set_schedule_position(self.snapshot.model, start + ticks * self.regularisation_per_step)
+    def _fall_back(self, batches: Sequence[Batch]) -> None:
+        """Repeated trouble: take up the last good state, or give up with the reason."""
+        logger.warning("%s", self.rescue.fall_back(batches))
 
     def _after_step(self) -> None:
         step, config = self.position.step, self.config
-        now = time.process_time()
-        self.position.cpu_s += now - self._cpu_mark
-        self.journal.advance(step, self.meter.summary(self.snapshot.optimizer))
+        self._mark()
+        self.journal.advance(step, self.stepper.meter.summary(self.snapshot.optimizer))
         if step % config.log_every == 0 or step == config.num_steps:
-            numbers = self.meter.drain(self.snapshot.optimizer, self.position)
+            numbers = self.stepper.meter.drain(self.snapshot)
             self.journal.record("train", step, numbers)
         if step < config.num_steps:
-            if step % config.checkpoint_every == 0:
-                self._save()
-            if config.validate_every and step % config.validate_every == 0:
-                self._validate()
-        self._cpu_mark = time.process_time()
+            is_due = bool(config.validate_every) and step % config.validate_every == 0
+            wer = self._validate() if is_due else None
+            # In the middle of trouble there is nothing worth keeping; the one before shall not be pushed out.
+            is_calm = not self.snapshot.guard.state.in_a_row
+            if is_calm and (step % config.checkpoint_every == 0 or self._belongs_to_best(wer)):
+                self._save(wer)
+        self._marks = time.process_time(), time.monotonic()
 
-    def _validate(self) -> None:
+    def _mark(self) -> None:
+        """Add the time since the last mark to what training has taken."""
+        now = time.process_time(), time.monotonic()
+        self.position.cpu_s += now[0] - self._marks[0]
+        self.position.wall_s += now[1] - self._marks[1]
+        self._marks = now
+
+    def _validate(self) -> float | None:
+        """Recognise the dev set; returns its error rate."""
         if self.validate is None:
-            return
-        numbers = self.validate(self.position.step)
+            return None
+        numbers = {**self.validate(self.position.step), **self._cost()}
         self.journal.record("dev", self.position.step, numbers)
         shown = ", ".join(f"{key} {value:.4g}" for key, value in numbers.items() if isinstance(value, float))
         self.journal.line(f"step {self.position.step}: dev {shown}")
+        return numbers["wer"]
 
-    def _save(self) -> None:
-        self.snapshot.write(checkpoint_path(self.checkpoints, self.position.step))
-        prune(self.checkpoints, keep_last=self.config.keep_checkpoints)
+    def _cost(self) -> dict[str, float]:
+        """What it took to get here: time to accuracy is these against the error rate."""
+        position = self.position
+        return {"hours": position.audio_s / 3600, "cpu_s": position.cpu_s, "wall_s": position.wall_s}
+
+    def _belongs_to_best(self, wer: float | None) -> bool:
+        if wer is None:
+            return False
+        is_one = self.world.is_first and belongs_to_best(self.checkpoints, wer, self.config.keep_best)
+        return self.world.any(is_one)
+
+    def _save(self, wer: float | None = None) -> None:
+        self.snapshot.write(checkpoint_path(self.checkpoints, self.position.step), dev_wer=wer)
+        if self.world.is_first:
+            best = best_checkpoints(self.checkpoints, self.config.keep_best)
+            prune(self.checkpoints, keep_last=self.config.keep_checkpoints, keep=best)
+
+
+def _steps(batches: Iterator[Batch], accumulate: int) -> Iterator[list[Batch]]:
+    """Batches in groups of a step; the last of an epoch may have fewer."""
+    while group := list(islice(batches, accumulate)):
+        yield group

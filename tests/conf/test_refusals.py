@@ -40,7 +40,7 @@ WRONG_TYPE = {
 MEANINGLESS = {
     "training.num_steps=0": "training.num_steps=0 must be at least 1",
     "training.num_threads=0": "training.num_threads=0 must be at least 1",
-    "training.max_bad_steps=0": "training.max_bad_steps=0 must be at least 1",
+    "training.guard.patience=0": "training.guard.patience=0 must be at least 1",
     "evaluation.chunk_size=30": "evaluation.chunk_size=30 must be a multiple of ",
     "evaluation.left_context=0": "evaluation.left_context=0 must be a positive number",
     "evaluation.max_duration_s=0": "evaluation.max_duration_s=0.0 must be above 0",

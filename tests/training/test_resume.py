@@ -41,7 +41,8 @@ def assert_same(found: Checkpoint, expected: Checkpoint) -> None:
     odd = [name for name, tensor in expected.tensors.items() if not torch.equal(found.tensors[name], tensor)]
     assert not odd
     for checkpoint in (found, expected):
-        checkpoint.metadata["training"].pop("cpu_s")  # how long it took is no part of the result
+        for clock in ("cpu_s", "wall_s"):  # how long it took is no part of the result
+            checkpoint.metadata["training"].pop(clock)
     assert found.metadata == expected.metadata
 
 
@@ -69,6 +70,7 @@ MOMENTS = {
     "after_a_save": (partial(troubles.die_after_save, 2), 0),
     "while_saving": (partial(troubles.die_while_saving, 2), 2),
     "while_validating": (partial(troubles.die_while_validating, 1), 0),
+    "between_epochs": (partial(troubles.die_between_epochs, 1), 2),
 }
 
 
@@ -119,14 +121,34 @@ def test_a_finished_run_is_left_alone(uninterrupted, corpus):
     assert [path.stat().st_mtime_ns for path in checkpoints] == before
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("num_workers", [0, 2])
-@pytest.mark.parametrize("trouble", [getattr(troubles, name) for name in dir(troubles) if name.startswith("die_")])
-def test_killed_again_and_again(corpus, uninterrupted, tmp_path, trouble, num_workers):
-    run = command(corpus, tmp_path, f"data.num_workers={num_workers}")
-    for number in (1, 2, 3, 1, 2):
-        asr(run, tmp_path / "log", trouble=partial(trouble, number))
-    assert asr(run, tmp_path / "log").status == 0
+# How often each thing happens in a run, which is how late it can be chosen to be the end.
+KINDS = {
+    troubles.die_at_start: 1,
+    troubles.die_before_optimizer: NUM_STEPS,
+    troubles.die_after_optimizer: NUM_STEPS,
+    troubles.die_while_saving: 4,
+    troubles.die_after_save: 4,
+    troubles.die_while_validating: 3,
+    troubles.die_between_epochs: 2,
+}
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize(
+    "number", [pytest.param(number, marks=[pytest.mark.slow] if number % 5 == 0 else []) for number in range(20)]
+)
+def test_killed_at_a_random_moment(corpus, uninterrupted, tmp_path, number):
+    """Killed once or twice, each time at another kind of moment; with workers or without, also changing in between."""
+    draw = random.Random(number)
+    kinds = [list(KINDS)[number % len(KINDS)], draw.choice(list(KINDS))]
+    deaths = 0
+    for kind in kinds:
+        run = command(corpus, tmp_path, f"data.num_workers={draw.choice([0, 2])}")
+        outcome = asr(run, tmp_path / "log", trouble=partial(kind, draw.randint(1, KINDS[kind])))
+        assert outcome.was_killed or outcome.status == 0, outcome.err  # the second may come too late
+        deaths += outcome.was_killed
+    assert deaths, "or nothing was shown"
+    assert asr(command(corpus, tmp_path), tmp_path / "log").status == 0
     assert_same(final(tmp_path), final(uninterrupted))
 
 

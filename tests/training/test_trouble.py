@@ -2,63 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 from functools import partial
 from pathlib import Path
 
 import pytest
-import torch
 
 from asr.checkpoint.folder import list_checkpoints, newest_good
 from asr.checkpoint.format import read_checkpoint
 from asr.config.compose import compose
 from asr.errors import CheckpointError, RillError
 from asr.training.build import build_trainer
-from asr.training.objective import Loss
-from asr.training.trainer import Trainer
 from tests.training import troubles
 from tests.training.child import asr
-from tests.training.tiny import overrides
-
-SHORT = ["training.num_steps=6", "training.checkpoint_every=2", "training.validate_every=0"]
-
-
-@pytest.fixture
-def trainer(corpus, tmp_path):
-    """`trainer(*overrides)` assembles a short run, in this process."""
-    made: list[Trainer] = []
-
-    def make(*more: str) -> Trainer:
-        made.append(build_trainer(compose("train", overrides(corpus, tmp_path, *SHORT, *more))))
-        made[-1].validate = None
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.journal.close()
-
-
-def spoil_losses(trainer: Trainer, steps: set[int], value: float) -> None:
-    """Make the loss of some steps `value`, with gradients as they were."""
-    original = trainer.objective.forward
-
-    def forward(*args, step: int, **kwargs) -> Loss:
-        loss = original(*args, step=step, **kwargs)
-        return loss._replace(total=loss.total + value) if step in steps else loss
-
-    trainer.objective.forward = forward  # type: ignore[method-assign]
-
-
-def spoil_gradients(trainer: Trainer, steps: set[int]) -> None:
-    """Make one gradient of some steps infinite, with a loss that is finite."""
-    bias = trainer.snapshot.model.joiner.output_linear.bias
-    bias.register_hook(lambda grad: grad * (torch.inf if trainer.position.step in steps else 1.0))
-
-
-def metrics(run_dir: Path) -> list[dict]:
-    return [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+from tests.training.spoil import metrics, spoil_gradients, spoil_losses
+from tests.training.tiny import SHORT, overrides
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -87,12 +46,12 @@ def test_gradients_that_are_not_finite_are_counted_and_harmless(trainer, tmp_pat
 
 @pytest.mark.parametrize("kind", ["loss", "gradient"])
 def test_gives_up_when_every_step_is_bad(trainer, kind):
-    run = trainer("training.max_bad_steps=3")
+    run = trainer("training.guard.patience=3", "training.guard.max_fallbacks=0")
     if kind == "loss":
         spoil_losses(run, {1, 3, 4, 5, 6}, float("nan"))
     else:
         spoil_gradients(run, {1, 3, 4, 5, 6})
-    with pytest.raises(RillError, match="^3 steps in a row had no finite loss or gradient, the last at step 5; "):
+    with pytest.raises(RillError, match="^3 steps in a row went wrong, the last at step 5 .*"):
         run.run()
 
 
@@ -149,6 +108,12 @@ def test_truncated_checkpoint_is_passed_over(corpus, finished):
         ("training.seed=1", "was trained with training.seed=42, not 1"),
         ("data.seed=1", "was trained with data.seed=0, not 1"),
         ("data.folder={other}", "was made with another tokenizer"),
+        (
+            "data.max_duration_s=2.0",
+            "with data.max_duration_s=2.5, not 2.0, so its steps saw other batches; go back to",
+        ),
+        ("data.speeds=[0.9,1.0]", r"with data.speeds=.*, not \[0.9, 1.0\], so its steps saw other batches; go back to"),
+        ("training.accumulate=2", "with training.accumulate=1, not 2, so its steps saw other batches; go back to"),
     ],
 )
 def test_resuming_something_else_is_refused(corpus, finished, tmp_path, change, complaint):

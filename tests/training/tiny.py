@@ -30,6 +30,7 @@ RUN = [
     "evaluation.chunk_size=16",
     "evaluation.left_context=16",
 ]
+SHORT = ["training.num_steps=6", "training.checkpoint_every=2", "training.validate_every=0"]
 
 
 def overrides(corpus: Path, run_dir: Path, *more: str) -> list[str]:

@@ -73,6 +73,45 @@ def die_while_validating(number: int) -> None:
     _before_call(validation, "recognise", number, kill_self)
 
 
+def die_at_start(number: int) -> None:
+    """While everything is being put together, whatever the number."""
+    from asr.training import build
+
+    _before_call(build, "train_loader", 1, kill_self)
+
+
+def die_between_epochs(number: int) -> None:
+    """When the `number`-th epoch is over and the next one is to begin."""
+    from asr.data import TrainLoader
+
+    _before_call(TrainLoader, "epoch", number + 1, kill_self)
+
+
+def not_a_number(number: int) -> None:
+    """The `number`-th batch has a loss that is not finite, on this process alone."""
+    from asr.training.objective import TransducerObjective
+
+    original, calls = TransducerObjective.forward, [0]
+
+    def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
+        calls[0] += 1
+        loss = original(self, *args, **kwargs)
+        return loss._replace(total=loss.total * float("nan")) if calls[0] == number else loss
+
+    TransducerObjective.forward = forward  # type: ignore[method-assign]
+
+
+def fail(number: int) -> None:
+    """An error that only this process has, when it reads its `number`-th batch."""
+    from asr.data.loader import _BatchMaker
+    from asr.errors import AudioError
+
+    def complain() -> None:
+        raise AudioError("the audio of cut-7 cannot be read any more")
+
+    _before_call(_BatchMaker, "_make", number, complain)
+
+
 def interrupt(number: int) -> None:
     """Ctrl-C in the middle of a step."""
     from asr.optim import ScaledAdam
@@ -101,17 +140,17 @@ def full_disk(number: int) -> None:
 def print_clock(number: int) -> None:
     """Write to standard output where the regularisation schedules stand at step `number` and each one after."""
     from asr.nn.schedule import ScheduledFloat
-    from asr.training.trainer import Trainer
+    from asr.training.stepper import Stepper
 
-    original = Trainer._descend
+    original = Stepper._descend
 
-    def telling(self: Trainer, loss: Any) -> None:
+    def telling(self: Stepper, trouble: Any) -> Any:
         if self.position.step >= number:
             places = {m.position for m in self.snapshot.model.modules() if isinstance(m, ScheduledFloat)}
             print("clock", self.position.step, *sorted(places))
-        original(self, loss)
+        return original(self, trouble)
 
-    Trainer._descend = telling
+    Stepper._descend = telling
 
 
 def interrupt_group(number: int) -> None:

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 import torch
 
 from asr.checkpoint import (
-    best_wer,
+    belongs_to_best,
+    best_checkpoints,
     checkpoint_path,
-    keep_best,
     list_checkpoints,
     newest_good,
     prune,
-    read_checkpoint,
     step_of,
     write_checkpoint,
 )
 from asr.errors import CheckpointError
 
 
-def _write(folder, step):
+def _write(folder, step, **notes):
     path = checkpoint_path(folder, step)
-    write_checkpoint(path, {"model/w": torch.full((4,), float(step))}, {"training": {"step": step}})
+    write_checkpoint(path, {"model/w": torch.full((4,), float(step))}, {"training": {"step": step, **notes}})
     return path
 
 
@@ -68,12 +65,14 @@ def test_pruning_keeps_the_last_and_the_chosen(tmp_path):
         prune(tmp_path, keep_last=0)
 
 
-def test_best_survives_pruning(tmp_path):
-    assert best_wer(tmp_path) == float("inf")
-    outcomes = [
-        keep_best(_write(tmp_path, step), wer) for step, wer in ((1, 9.0), (2, 4.0), (3, 4.0), (4, float("nan")))
-    ]
-    assert outcomes == [True, True, False, False]
-    prune(tmp_path, keep_last=1)
-    assert read_checkpoint(tmp_path / "best.safetensors").metadata["training"]["step"] == 2
-    assert json.loads((tmp_path / "best.json").read_text()) == {"checkpoint": "step-000002.safetensors", "wer": 4.0}
+def test_the_best_are_known_by_what_stands_in_them(tmp_path):
+    assert best_checkpoints(tmp_path, 2) == [] and belongs_to_best(tmp_path, 99.0, 2)
+    paths = [_write(tmp_path, step, dev_wer=wer) for step, wer in ((1, 9.0), (2, 4.0), (3, 4.0), (4, 7.0))]
+    _write(tmp_path, 5)
+    assert best_checkpoints(tmp_path, 2) == [paths[1], paths[2]]
+    assert belongs_to_best(tmp_path, 3.9, 2) and not belongs_to_best(tmp_path, 4.0, 2)
+    assert not belongs_to_best(tmp_path, float("nan"), 9) and not belongs_to_best(tmp_path, 0.0, 0)
+    prune(tmp_path, keep_last=1, keep=best_checkpoints(tmp_path, 2))
+    assert [step_of(path) for path in list_checkpoints(tmp_path)] == [2, 3, 5]
+    paths[1].write_bytes(b"")
+    assert best_checkpoints(tmp_path, 2) == [paths[2]], "one that is damaged is no candidate"

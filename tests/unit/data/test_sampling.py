@@ -28,13 +28,17 @@ def test_order_follows_from_seed_and_epoch(cuts):
         assert sorted(name for batch in found for name in batch) == sorted(cut.id for cut in cuts)
 
 
-def test_processes_share_an_epoch(cuts):
+@pytest.mark.parametrize("world_size", [2, 3, 7])
+def test_processes_deal_out_one_epoch(cuts, world_size):
+    """The order is that of a single process; rounds are whole, and what fills the last one up does not count."""
     many = at_speeds(cuts, (0.9, 1.0, 1.1))
-    parts = [ids(Sampler(many, DATA, rank=rank, world_size=2).epoch(0)) for rank in (0, 1)]
-    assert len(parts[0]) == len(parts[1])
-    assert sorted(name for part in parts for batch in part for name in batch) == sorted(cut.id for cut in many)
-    seeds = [{plan.seed for plan in Sampler(many, DATA, rank=rank, world_size=2).epoch(0)} for rank in (0, 1)]
-    assert not seeds[0] & seeds[1]
+    alone = ids(Sampler(many, DATA).epoch(0))
+    parts = [list(Sampler(many, DATA, rank=rank, world_size=world_size).epoch(0)) for rank in range(world_size)]
+    assert {len(part) for part in parts} == {-(-len(alone) // world_size)}
+    dealt = [plan for plans in zip(*parts) for plan in plans]
+    assert ids(dealt[: len(alone)]) == alone
+    assert [plan.counts for plan in dealt] == [number < len(alone) for number in range(len(dealt))]
+    assert len({plan.seed for plan in dealt}) == len(dealt)
 
 
 @pytest.mark.parametrize("num_cuts", [1, 2, 3])

@@ -153,3 +153,35 @@ def test_gradients_hold_no_denormals(batch):
     loss.sum().backward()
     for leaf in (am, lm, logits, encoder, predictor, weight, bias):
         assert leaf.grad.any() and not count_denormals(leaf.grad)
+
+
+@pytest.mark.parametrize("topology", Topology)
+def test_fastemit_raises_the_gradient_of_symbols_alone(batch, topology):
+    """FastEmit, equation 10: the loss is the same, a symbol's gradient (1 + share) times what it was."""
+    _, symbol_lens, frame_lens = batch
+    px, py = (-torch.rand(3, rows, 8).requires_grad_() for rows in (5, 6))
+    plain, raised = (
+        transducer_score(px, py, symbol_lens, frame_lens, topology=topology, fastemit=share).score
+        for share in (0.0, 0.1)
+    )
+    assert torch.equal(plain, raised)
+    before, after = (torch.autograd.grad(score.sum(), (px, py)) for score in (plain, raised))
+    torch.testing.assert_close(after[0], 1.1 * before[0])
+    torch.testing.assert_close(after[1], before[1])
+    assert before[0].abs().max() > 0
+
+
+def test_fastemit_reaches_both_losses(batch):
+    symbols, symbol_lens, frame_lens = batch
+    am, lm = torch.randn(3, 8, 7, requires_grad=True), torch.randn(3, 6, 7, requires_grad=True)
+    grads = []
+    for share in (0.0, 0.5):
+        simple = smoothed_transducer_loss(am, lm, symbols, symbol_lens, frame_lens, fastemit=share)
+        ranges = prune_ranges(simple.px_grad, simple.py_grad, symbol_lens, frame_lens, 3)
+        weight, bias = torch.eye(7), torch.zeros(7)
+        args = (weight, bias, symbols, ranges, symbol_lens, frame_lens)
+        pruned = pruned_joiner_loss(am, lm, *args, fastemit=share)
+        grads.append([torch.autograd.grad(loss.sum(), am)[0] for loss in (simple.loss, pruned)])
+    for plain, raised in zip(*grads):
+        # Symbols are pushed up more, the blank is not pulled up more.
+        assert (plain - raised).abs().max() > 1e-3

@@ -1,0 +1,132 @@
+"""Two processes do what one does, and neither waits for one that is gone."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+
+from asr.checkpoint.folder import list_checkpoints
+from asr.checkpoint.format import Checkpoint, read_checkpoint
+from tests.training import troubles
+from tests.training.child import asr, company
+from tests.training.spoil import metrics
+from tests.training.tiny import overrides
+
+NUM_STEPS = 11  # over three epochs of five batches each: the last step of an epoch has one batch for two processes
+RHYTHM = [
+    f"training.num_steps={NUM_STEPS}",
+    "training.device=cpu",
+    "training.checkpoint_every=4",
+    "training.validate_every=8",
+    "training.average_period=3",
+    "training.log_every=1",
+    "training.ema_decay=0.9",
+]
+
+
+def command(corpus: Path, run_dir: Path, *more: str) -> list[str]:
+    return ["train", *overrides(corpus, run_dir, *RHYTHM, *more)]
+
+
+def final(run_dir: Path) -> Checkpoint:
+    return read_checkpoint(list_checkpoints(run_dir / "checkpoints")[-1])
+
+
+def farthest(found: Checkpoint, expected: Checkpoint, part: str) -> float:
+    """The largest difference of a part's tensors, relative to each tensor's largest value."""
+    pairs = [(found.part(part)[name].double(), tensor.double()) for name, tensor in expected.part(part).items()]
+    return max(((left - right).abs().max() / right.abs().max().clamp(min=1e-12)).item() for left, right in pairs)
+
+
+@pytest.fixture(scope="module")
+def two(corpus, tmp_path_factory) -> Path:
+    """A run of two processes that nothing happened to."""
+    run_dir = tmp_path_factory.mktemp("two")
+    outcomes = company(command(corpus, run_dir), run_dir / "log", troubles=[None, None])
+    assert [outcome.status for outcome in outcomes] == [0, 0], outcomes
+    assert "2 processes" in outcomes[0].err and not outcomes[1].err, "only the first speaks"
+    return run_dir
+
+
+def test_two_processes_equal_one_with_two_batches_a_step(corpus, two, tmp_path):
+    assert asr(command(corpus, tmp_path, "training.accumulate=2"), tmp_path / "log").status == 0
+    one, both = final(tmp_path), final(two)
+    assert farthest(both, one, "model") < 1e-5
+    assert farthest(both, one, "average") < 1e-5
+    assert farthest(both, one, "ema") < 1e-5
+    for key in ("step", "epoch", "utterances", "audio_s", "whiten"):
+        assert both.metadata["training"][key] == one.metadata["training"][key], key
+    for mine, other in zip(metrics(two), metrics(tmp_path)):
+        assert mine["kind"] == other["kind"]
+        for key in ("loss", "simple", "ctc") if mine["kind"] == "train" else ("wer", "ctc_wer"):
+            assert mine[key] == pytest.approx(other[key], rel=1e-4), key
+
+
+def test_killed_and_resumed(corpus, two, tmp_path):
+    run = command(corpus, tmp_path)
+    outcomes = company(run, tmp_path / "log", troubles=[None, partial(troubles.die_before_optimizer, 7)])
+    assert outcomes[1].was_killed
+    assert outcomes[0].status == 1
+    assert outcomes[0].err.splitlines()[-1].startswith("asr train: process 0 ends, for another has ended; ")
+    assert [outcome.status for outcome in company(run, tmp_path / "log", troubles=[None, None])] == [0, 0]
+    found, expected = final(tmp_path), final(two)
+    assert not [name for name, tensor in expected.tensors.items() if not torch.equal(found.tensors[name], tensor)]
+
+
+def test_a_process_that_fails_says_why_and_ends_all(corpus, tmp_path):
+    began = time.monotonic()
+    outcomes = company(command(corpus, tmp_path), tmp_path / "log", troubles=[None, partial(troubles.fail, 4)])
+    assert [outcome.status for outcome in outcomes] == [1, 1]
+    assert outcomes[1].err.strip() == "asr train: the audio of cut-7 cannot be read any more"
+    assert "another has ended" in outcomes[0].err
+    assert time.monotonic() - began < 60
+
+
+def test_a_loss_that_is_not_finite_on_one_process_is_left_out_on_all(corpus, tmp_path):
+    run = command(corpus, tmp_path, "training.num_steps=4")
+    outcomes = company(run, tmp_path / "log", troubles=[None, partial(troubles.not_a_number, 2)])
+    assert [outcome.status for outcome in outcomes] == [0, 0], outcomes
+    assert final(tmp_path).metadata["training"]["bad_losses"] == 1
+    assert [path.name for path in (tmp_path / "trouble").glob("*.safetensors")] != []
+
+
+def test_another_number_of_processes_is_noticed(corpus, two, tmp_path):
+    """Refused with a sentence; or from about the same place, when asked."""
+    (tmp_path / "checkpoints").mkdir()
+    path = next(path for path in list_checkpoints(two / "checkpoints") if path.stem == "step-000008")
+    os.link(path, tmp_path / "checkpoints" / path.name)
+    outcome = asr(command(corpus, tmp_path), tmp_path / "log")
+    assert outcome.status == 1
+    assert "was trained with processes=2, not 1, so its steps saw other batches; " in outcome.err
+    run = command(corpus, tmp_path, "training.resume_approximately=true")
+    assert asr(run, tmp_path / "log").status == 0
+    assert final(tmp_path).metadata["training"]["step"] == NUM_STEPS
+
+
+@pytest.mark.slow
+def test_torchrun_ends_a_job_that_lost_a_process(corpus, tmp_path):
+    """As people start it. The process that dies takes all others with it, and its error is on the screen."""
+    code = (
+        "import os, sys; from tests.training import troubles; from asr.cli.main import main\n"
+        "os.environ['RANK'] == '1' and troubles.fail(4)\nsys.exit(main(sys.argv[1:]))"
+    )
+    script = tmp_path / "start.py"
+    script.write_text(code)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=0"]
+    began = time.monotonic()
+    done = subprocess.run(
+        [*torchrun, str(script), *command(corpus, tmp_path)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode != 0
+    assert "asr train: the audio of cut-7 cannot be read any more" in done.stderr
+    assert time.monotonic() - began < 120

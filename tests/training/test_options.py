@@ -1,0 +1,122 @@
+"""Precision, accumulation, recomputing, compiling: other ways to the same step."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from asr.checkpoint.format import read_checkpoint
+from asr.cli.main import main
+from asr.training.examine import Moment
+from asr.training.memory import peak_bytes
+from asr.training.precision import LossScale, Precision
+from tests.training.spoil import metrics
+from tests.training.tiny import SHORT, overrides
+
+
+def gradients(run) -> list[torch.Tensor]:
+    """Of one batch, with every regulariser drawing."""
+    batch = next(run.data.epoch(0))
+    run.objective.train()
+    run.stepper._move_clock(1)
+    Moment(1, 0, 0, Precision.FP32).seed_all()
+    wanted = [parameter for parameter in run.objective.parameters() if parameter.requires_grad]
+    loss = run.objective(*batch[:4], step=1)
+    return [found for found in torch.autograd.grad(loss.total, wanted, allow_unused=True) if found is not None]
+
+
+def test_recomputed_layers_have_the_same_gradients_and_less_to_remember(trainer):
+    settings = "training.regularisation_start=0"  # where skipping and dropping out are at their most frequent
+    plain, forgetful = trainer(settings), trainer(settings, "training.recompute=true")
+    for mine, other in zip(gradients(forgetful), gradients(plain)):
+        assert torch.equal(mine, other)
+    needs = [peak_bytes(lambda run=run: gradients(run), torch.device("cpu")) for run in (plain, forgetful)]
+    assert needs[1] < 0.8 * needs[0]
+
+
+@pytest.mark.parametrize("precision", ["BF16", "FP16"])
+def test_narrow_precision_learns_about_the_same(trainer, tmp_path, precision):
+    run = trainer(f"training.precision={precision}", "training.log_every=1")
+    run.run()
+    rows = metrics(tmp_path)
+    wide = trainer("training.log_every=1")
+    loss = wide.stepper.step([next(wide.data.epoch(0))]).per_frame
+    assert rows[0]["loss"] == pytest.approx(loss, rel=0.02) and rows[0]["loss"] != loss
+    assert rows[-1]["nonfinite_grads"] == 0
+    state = run.snapshot.model.state_dict().values()
+    assert all(tensor.isfinite().all() and tensor.dtype != torch.bfloat16 for tensor in state)
+
+
+def test_loss_scale_rises_slowly_and_falls_at_once():
+    scale = LossScale(period=2)
+    for good in (True, True, True, True, False, True):
+        scale.update(good)
+    assert (scale.value, scale.good_steps) == (2.0, 1)
+    gradients = [torch.full((3,), 4.0), None]
+    scale.unscale(gradients)
+    assert gradients[0].tolist() == [2.0] * 3
+    again = LossScale()
+    again.load_state(scale.to_state())
+    assert again.value == 2.0
+    for _ in range(100):
+        scale.update(False)
+    assert scale.value == LossScale.LIMITS[0]
+
+
+def test_scaled_losses_move_parameters_alike(trainer):
+    """A power of two cancels out exactly."""
+    runs = [trainer("training.num_steps=2", "data.seed=5") for _ in range(2)]
+    runs[1].snapshot.loss_scale.value = 64.0
+    for run in runs:
+        run.stepper.step([next(run.data.epoch(0))])
+    plain, scaled = (run.snapshot.model.state_dict() for run in runs)
+    for name, tensor in plain.items():
+        torch.testing.assert_close(scaled[name], tensor, rtol=1e-5, atol=1e-7)
+
+
+def test_what_cannot_be_compiled_is_said_in_a_sentence(trainer, monkeypatch, capsys):
+    def refuse(*args, **kwargs):
+        raise RuntimeError("no compiler here\nsecond line")
+
+    monkeypatch.setattr(torch, "compile", refuse)
+    run = trainer("training.compile=true")
+    said = "torch.compile cannot compile the layers here (no compiler here); going on without"
+    assert said in " ".join(capsys.readouterr().err.split())
+    run.stepper.step([next(run.data.epoch(0))])
+
+
+@pytest.mark.slow
+def test_compiled_layers_learn(trainer):
+    run = trainer("training.compile=true")
+    plain = trainer()
+    mine, other = (one.stepper.step([next(one.data.epoch(0))]).per_frame for one in (run, plain))
+    assert mine == pytest.approx(other, rel=0.2)
+
+
+def test_average_compares_and_shows_a_curve(corpus, trainer, tmp_path, capsys):
+    run = trainer("training.ema_decay=0.5", "training.average_period=2")
+    run.run()
+    assert main(["average", str(tmp_path), "chunk_size=16", "left_context=16"]) == 0
+    said = capsys.readouterr().out
+    for name in ("step 6", "exponential average", "steps 4 to 6 averaged", "steps 2 to 6 averaged"):
+        assert f"{name}: dev error rate" in said
+    assert (tmp_path / "average.png").read_bytes().startswith(b"\x89PNG")
+    notes = read_checkpoint(tmp_path / "averaged.safetensors").metadata["average"]
+    assert min(point["rate"] for point in notes["curve"]) == notes["dev_wer"]
+
+
+def test_rates_are_tried_and_drawn(corpus, tmp_path, capsys):
+    command = ["train", "lr-range", *overrides(corpus, tmp_path, *SHORT), "lr_range.steps=12", "lr_range.low=0.01"]
+    assert main(command) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "learning rate" in said and "the loss falls fastest at 0." in said
+    assert (tmp_path / "lr-range.png").exists() and not (tmp_path / "checkpoints").exists()
+
+
+def test_a_run_is_diagnosed_where_it_stands(corpus, tmp_path, capsys):
+    assert main(["train", "diagnose", *overrides(corpus, tmp_path, *SHORT)]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "diagnosis: the loss is" in said and "largest gradients of" in said
+    kinds = {line.split("\t")[0] for line in (tmp_path / "diagnostics.tsv").read_text().splitlines()}
+    assert kinds == {"kind", "output", "gradient"}
+    assert (tmp_path / "diagnostics.png").read_bytes().startswith(b"\x89PNG")
