@@ -57,7 +57,7 @@ def test_gives_up_when_every_step_is_bad(trainer, kind):
 
 def test_full_disk(corpus, tmp_path):
     run = ["train", *overrides(corpus, tmp_path, *SHORT)]
-    outcome = asr(run, tmp_path / "log", trouble=partial(troubles.full_disk, 3))
+    outcome = asr(run, tmp_path / "log", trouble=partial(troubles.full_disk, 4))
     assert outcome.status == 1
     assert outcome.err.splitlines()[-1].startswith("asr train: no space left to write checkpoint")
     assert "Traceback" not in outcome.err
