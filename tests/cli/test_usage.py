@@ -99,7 +99,7 @@ def test_nothing_at_all_is_wrong_usage(command):
         (["prepare"], "no recipe was named"),
         (["prepare", "recipe=digits", "stages=cook"], "stages=cook is unknown; choose from download, "),
         (["train", "recipe=digits", "training.num_stepz=1"], "did you mean training.num_steps?"),
-        (["train", "recipe=nope"], "choose from demo, digits"),
+        (["train", "recipe=nope"], "demo, digits, "),
         (["decode", "x", "chunk=16"], "chunk is no setting; did you mean chunk_size?"),
         (["prepare", "recipe=digits", "corpus.num_workers=0"], "corpus.num_workers=0 must be 1 or more"),
     ],
@@ -114,7 +114,7 @@ def test_recipes_of_ones_own(command, refused, tmp_path):
     (tmp_path / "recipe" / "mine.yaml").write_text("# @package _global_\nname: mine\ntraining:\n  num_steps: 7\n")
     status, out, err = command("train", "recipe=mine", f"--config-dir={tmp_path}", "augment.noise.prob=0.1", "--cfg")
     assert status == 0 and "name: mine" in out and "  num_steps: 7" in out, err
-    assert "choose from demo, digits, mine" in refused("train", "recipe=nope", f"--config-dir={tmp_path}")
+    assert ", mine" in refused("train", "recipe=nope", f"--config-dir={tmp_path}")
     assert "is no folder" in refused("train", "recipe=mine", f"--config-dir={tmp_path / 'none'}")
 
 
