@@ -23,7 +23,6 @@ PACKAGES = (
     "soundfile",
     "kaldialign",
     "safetensors",
-    "k2",
     "onnx",
     "onnxruntime",
     "sherpa-onnx",
@@ -56,6 +55,10 @@ def _of_machine() -> Iterator[tuple[str, object]]:
             yield package, version(package)
         except PackageNotFoundError:
             yield package, "not installed"
+    from asr.kernels.k2 import report_k2
+
+    report = report_k2()
+    yield "k2", f"{report.version}, {report.detail}" if report.loads else report.detail
     import torch
 
     names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]

@@ -65,4 +65,4 @@ def _whole(recognizer: Recognizer, audio: Audio, config: StreamRootConfig) -> st
     features, lens = Fbank()(samples.unsqueeze(0), torch.tensor([len(samples)]))
     search = build_search(config.search, recognizer.model, recognizer.tokenizer)
     answer = decode_whole(recognizer.model, search, features, lens, ChunkContext())[0]
-    return recognizer.tokenizer.decode(answer.tokens)
+    return answer.text(recognizer.tokenizer)

@@ -19,6 +19,10 @@ class SearchMethod(Enum):
     """Transducer, the best sequence for each of the few best contexts of its predictor, one symbol per frame."""
     CTC_GREEDY = "ctc_greedy"
     """The CTC head alone: best symbol per frame, repeats collapsed."""
+    K2_FAST_BEAM = "k2_fast_beam"
+    """Fast beam search with k2, over a graph: any sequence, one with hot words, or words of a lexicon."""
+    K2_CTC = "k2_ctc"
+    """The CTC head with k2: any sequence, or words of a lexicon."""
 
 
 @dataclass(kw_only=True)
@@ -53,6 +57,55 @@ class HotwordConfig:
 
 
 @dataclass(kw_only=True)
+class GraphConfig:
+    """Which words may be said, in the searches of k2; without a lexicon anything."""
+
+    lexicon: str | None = None
+    """A text file: on each line a word, spelled by the tokenizer, or a word and its tokens."""
+    lm: str | None = None
+    """An n-gram model of these words (ARPA); null: all sequences of them are equal."""
+    lm_scale: float | None = None
+    """Weight of the n-gram model; null: as published, 0.01 for the transducer and 0.6 for CTC."""
+
+    def __post_init__(self) -> None:
+        if self.lm and not self.lexicon:
+            raise ConfigError("search.graph.lm scores words and needs search.graph.lexicon; name a file of words")
+
+
+@dataclass(kw_only=True)
+class LatticeConfig:
+    """What the searches of k2 make of the lattice of all that survived."""
+
+    nbest: bool = False
+    """Answer with the sequence whose paths are the most probable together; false: with that of the best path."""
+    num_paths: int = 200
+    """Paths drawn from the lattice for n-best lists, 1 or more."""
+    nbest_scale: float = 0.5
+    """Flattens the scores paths are drawn by, in (0, 1]; smaller gives more different sequences."""
+    rescore_lm: str | None = None
+    """An n-gram model (ARPA) that takes the place of `search.graph.lm` at the end; null: none."""
+    rescore_scale: float = 0.3
+    """Its weight."""
+    search_beam: float = 20.0
+    """CTC: how far below the best a state may be while searching, in nats; above 0."""
+    output_beam: float = 8.0
+    """CTC: how far below the best a path may be to stay in the lattice, in nats; above 0."""
+    min_active_states: int = 30
+    """CTC: states kept on a frame, whatever the beam."""
+    max_active_states: int = 10000
+    """CTC: most states on a frame."""
+
+    def __post_init__(self) -> None:
+        for name in ("num_paths", "nbest_scale", "search_beam", "output_beam", "max_active_states"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"search.lattice.{name}={getattr(self, name)} must be above 0")
+
+
+K2_METHODS = (SearchMethod.K2_FAST_BEAM, SearchMethod.K2_CTC)
+CTC_METHODS = (SearchMethod.CTC_GREEDY, SearchMethod.K2_CTC)
+
+
+@dataclass(kw_only=True)
 class SearchConfig:
     """Settings of a search; the defaults give plain greedy search."""
 
@@ -67,9 +120,13 @@ class SearchConfig:
     max_symbols_per_frame: int = 1
     """Greedy transducer search only: most tokens one encoder frame (0.04 s) may emit; 1 or more."""
     fast: FastBeamConfig = field(default_factory=FastBeamConfig)
-    """Fast beam search only."""
+    """Fast beam search, with and without k2."""
     hotwords: HotwordConfig = field(default_factory=HotwordConfig)
-    """Beam search only."""
+    """Beam search, and fast beam search with k2."""
+    graph: GraphConfig = field(default_factory=GraphConfig)
+    """Searches of k2."""
+    lattice: LatticeConfig = field(default_factory=LatticeConfig)
+    """Searches of k2."""
 
     def __post_init__(self) -> None:
         if self.beam < 1:
@@ -83,5 +140,19 @@ class SearchConfig:
                 f"search.max_symbols_per_frame={self.max_symbols_per_frame} has no meaning for "
                 f"search.method={self.method.value}; use 1, or the greedy method"
             )
-        if (self.hotwords.phrases or self.hotwords.file) and self.method is not SearchMethod.BEAM:
-            raise ConfigError(f"search.hotwords has no meaning for search.method={self.method.value}; use beam")
+        self._check_words()
+
+    def _check_words(self) -> None:
+        hotwords = self.hotwords.phrases or self.hotwords.file
+        if hotwords and self.method not in (SearchMethod.BEAM, SearchMethod.K2_FAST_BEAM):
+            raise ConfigError(
+                f"search.hotwords has no meaning for search.method={self.method.value}; use beam or k2_fast_beam"
+            )
+        if self.graph.lexicon and self.method not in K2_METHODS:
+            raise ConfigError(
+                f"search.graph.lexicon has no meaning for search.method={self.method.value}; use k2_fast_beam or k2_ctc"
+            )
+        if self.graph.lexicon and hotwords:
+            raise ConfigError("search.hotwords and search.graph.lexicon do not go together; leave one out")
+        if self.lattice.rescore_lm and not self.graph.lexicon:
+            raise ConfigError("search.lattice.rescore_lm scores words and needs search.graph.lexicon")

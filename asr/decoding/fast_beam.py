@@ -100,8 +100,11 @@ class FastBeamSearch:
         """One frame (B, J): the next contexts, the best score (B,) of what may end with it, and where all came from."""
         log_probs = self._scorer.log_probs(frame.unsqueeze(1), contexts.prediction)
         arcs = contexts.score.unsqueeze(-1) + log_probs
+        blank = arcs[..., self._scorer.blank_id].clone()  # to end costs as much as a blank
+        # What falls out of the beam within this one frame is gone, even where all else falls too, but for blanks.
+        arcs = arcs.masked_fill(arcs < contexts.score.amax(1).reshape(-1, 1, 1) - self._cfg.beam, NEVER)
+        arcs[..., self._scorer.blank_id] = blank
         score, chosen = self._distinct(arcs, contexts.context)
-        blank = arcs[..., self._scorer.blank_id]  # to end costs as much as a blank
         score, ends = self._prune(score, blank)
         score, rank = score.topk(contexts.score.shape[1], dim=1)
         # A slot that holds nothing repeats the best one, so that it never keeps an old sequence alive.
@@ -134,7 +137,10 @@ class FastBeamSearch:
         everything = torch.cat([score, blank], dim=1)
         kept = everything.topk(min(self._cfg.max_states, everything.shape[1]), dim=1).values
         floor = torch.maximum(kept[:, :1] - self._cfg.beam, kept[:, -1:])
-        return score.masked_fill(score < floor, NEVER), (blank >= floor) & (blank > NEVER)
+        # What may end comes after what goes on with the same score, which is what a blank leads to.
+        better = (score.unsqueeze(1) >= blank.unsqueeze(2)).sum(2) + (blank.unsqueeze(1) > blank.unsqueeze(2)).sum(2)
+        ends = (blank >= floor) & (blank > NEVER) & (better < self._cfg.max_states)
+        return score.masked_fill(score < floor, NEVER), ends
 
     def _move(self, contexts: Contexts, score: Tensor, parent: Tensor, symbol: Tensor) -> Contexts:
         context, prediction = (

@@ -32,7 +32,8 @@ def build_hotwords(cfg: HotwordConfig, tokenizer: Tokenizer | None) -> HotwordGr
         return None
     if tokenizer is None:
         raise ConfigError("search.hotwords needs the model's tokenizer; pass it to build_search")
-    return _built(tuple(lines), cfg.score, tokenizer)
+    phrases, scores = zip(*(_phrase(line, tokenizer) for line in lines))
+    return _built(phrases, scores, cfg.score)
 
 
 def _lines(file: str | None) -> list[str]:
@@ -44,12 +45,11 @@ def _lines(file: str | None) -> list[str]:
 
 
 @lru_cache(maxsize=8)  # each live stream asks for its own
-def _built(lines: tuple[str, ...], score: float, tokenizer: Tokenizer) -> HotwordGraph:
-    phrases, scores = zip(*(_phrase(line, tokenizer) for line in lines))
+def _built(phrases: tuple[tuple[int, ...], ...], scores: tuple[float, ...], score: float) -> HotwordGraph:
     return HotwordGraph(phrases, score, phrase_scores=scores)
 
 
-def _phrase(line: str, tokenizer: Tokenizer) -> tuple[list[int], float]:
+def _phrase(line: str, tokenizer: Tokenizer) -> tuple[tuple[int, ...], float]:
     """Token ids and the bonus of its own, or 0, of `phrase` or `phrase :bonus`."""
     words, colon, bonus = line.rpartition(" :")
     try:
@@ -59,7 +59,7 @@ def _phrase(line: str, tokenizer: Tokenizer) -> tuple[list[int], float]:
         raise ConfigError(f"the hot word {line!r} cannot be used: {error}") from error
     if not ids:
         raise ConfigError(f"the hot word {line!r} is empty; leave it out")
-    return ids, own
+    return tuple(ids), own
 
 
 @dataclass(eq=False)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from asr.text import Tokenizer
+
 ENCODER_FRAME_S = 0.04
 """Seconds per encoder output frame: 25 frames each second."""
 
@@ -20,6 +22,13 @@ class Hypothesis:
     """Per token: its log-probability at the moment of emission, in nats."""
     log_prob: float = 0.0
     """Log-probability of the whole sequence so far, blanks included, in nats."""
+
+    words: list[str] | None = None
+    """The words, where the search knows them; None: they are spelled by the tokens."""
+
+    def text(self, tokenizer: Tokenizer) -> str:
+        """What was said; `tokenizer` is the model's own."""
+        return tokenizer.decode(self.tokens) if self.words is None else " ".join(self.words)
 
     def times_s(self) -> list[float]:
         """Emission times in seconds, to the millisecond; not corrected for the model's look-ahead."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from asr.decoding.beam import BeamSearch
-from asr.decoding.config import SearchConfig, SearchMethod
+from asr.decoding.config import CTC_METHODS, SearchConfig, SearchMethod
 from asr.decoding.ctc import CtcGreedySearch
 from asr.decoding.fast_beam import FastBeamSearch
 from asr.decoding.greedy import GreedySearch
@@ -64,7 +64,7 @@ def build_search(cfg: SearchConfig, model: SearchableModel, tokenizer: Tokenizer
     Raises:
         ConfigError: CTC search is asked of a model without a CTC head, or words are not what the tokenizer knows.
     """
-    if not model.has_transducer and cfg.method is not SearchMethod.GREEDY and cfg.method is not SearchMethod.CTC_GREEDY:
+    if not model.has_transducer and cfg.method not in (SearchMethod.GREEDY, *CTC_METHODS):
         raise ConfigError(
             f"search.method={cfg.method.value} needs a transducer, which this model is not; use ctc_greedy"
         )
@@ -76,9 +76,48 @@ def build_search(cfg: SearchConfig, model: SearchableModel, tokenizer: Tokenizer
         case SearchMethod.FAST_BEAM:
             return FastBeamSearch(model, cfg)
         case SearchMethod.GREEDY | SearchMethod.CTC_GREEDY:
-            if model.ctc_head is None:
-                raise ConfigError(
-                    "search.method=ctc_greedy needs a model trained with a CTC head, which this one is not; "
-                    "use greedy or beam"
-                )
-            return CtcGreedySearch(model.ctc_head, BLANK_ID, cfg)
+            return CtcGreedySearch(_ctc_head(cfg, model), BLANK_ID, cfg)
+        case SearchMethod.K2_FAST_BEAM:
+            return _k2_fast_beam(cfg, model, tokenizer)
+        case SearchMethod.K2_CTC:
+            return _k2_ctc(cfg, model, tokenizer)
+
+
+def _ctc_head(cfg: SearchConfig, model: SearchableModel) -> Callable[[Tensor], Tensor]:
+    if model.ctc_head is None:
+        raise ConfigError(
+            f"search.method={cfg.method.value} needs a model trained with a CTC head, which this one is not; "
+            "use greedy or beam"
+        )
+    return model.ctc_head
+
+
+def _k2_fast_beam(cfg: SearchConfig, model: SearchableModel, tokenizer: Tokenizer | None) -> Search:
+    from asr.decoding.k2.graphs import Grammar, hotword_graph, trivial_graph
+    from asr.decoding.k2.transducer import K2FastBeamSearch
+
+    vocab_size = model.predictor.vocab_size
+    grammar = _grammar(cfg, vocab_size, tokenizer)
+    if grammar is None:
+        hotwords = build_hotwords(cfg.hotwords, tokenizer)
+        graph = trivial_graph(vocab_size) if hotwords is None else hotword_graph(hotwords, vocab_size)
+        grammar = Grammar(graph, lexicon=None)
+    return K2FastBeamSearch(model, cfg, grammar)
+
+
+def _k2_ctc(cfg: SearchConfig, model: SearchableModel, tokenizer: Tokenizer | None) -> Search:
+    from asr.decoding.k2.ctc import K2CtcSearch
+
+    vocab_size = model.predictor.vocab_size if tokenizer is None else tokenizer.vocab_size
+    return K2CtcSearch(_ctc_head(cfg, model), BLANK_ID, cfg, _grammar(cfg, vocab_size, tokenizer), vocab_size)
+
+
+def _grammar(cfg: SearchConfig, vocab_size: int, tokenizer: Tokenizer | None) -> Any:
+    from asr.decoding.k2.graphs import build_grammar
+
+    if cfg.graph.lexicon is None:
+        return None
+    if tokenizer is None:
+        raise ConfigError("search.graph.lexicon needs the model's tokenizer; pass it to build_search")
+    published = 0.6 if cfg.method is SearchMethod.K2_CTC else 0.01
+    return build_grammar(cfg.graph, tokenizer, lm_scale=published, vocab_size=vocab_size)

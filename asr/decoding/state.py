@@ -44,6 +44,8 @@ S = TypeVar("S", bound=SearchState)
 
 def select(state: S, rows: Tensor) -> S:
     """Pick, drop or reorder streams: `rows` is (R,) int64 into the batch."""
+    if hasattr(state, "select_rows"):  # one that holds more than tensors
+        return state.select_rows(rows)
     picked = tree_select(state, rows.to(state.frames.device))
     # A long neighbour's capacity must not stay behind with the streams that leave it.
     return picked._replace(history=_with_capacity(picked.history, _longest(picked.history.num_tokens)))
@@ -51,6 +53,8 @@ def select(state: S, rows: Tensor) -> S:
 
 def concat(states: Sequence[S]) -> S:
     """Make one batch of several, in order; the streams may be at different positions."""
+    if hasattr(states[0], "join"):
+        return states[0].join(states)
     capacity = max(state.history.tokens.shape[-1] for state in states)
     return tree_cat([state._replace(history=_with_capacity(state.history, capacity)) for state in states])
 

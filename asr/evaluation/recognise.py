@@ -82,7 +82,7 @@ def recognise(
             shown = [[] for _ in answers]
         words = positions.of(batch) if positions is not None else [[] for _ in answers]
         for row, answer in enumerate(answers):
-            transcript = Transcript(batch.ids[row], batch.texts[row], tokenizer.decode(answer.tokens))
+            transcript = Transcript(batch.ids[row], batch.texts[row], answer.text(tokenizer))
             end_s = int(batch.feature_lens[row]) / 100.0
             seen = [*shown[row], Shown(end_s, transcript.hypothesis)]
             found.append(Recognised(transcript, answer, end_s, words[row], seen))
@@ -105,7 +105,7 @@ def _by_steps(
     def watch(step: Step) -> None:
         timing.step_s.append(step.compute_s)
         for row, partial in enumerate(search.partial(step.state)):
-            text = tokenizer.decode(partial.tokens)
+            text = partial.text(tokenizer)
             if text != (shown[row][-1].text if shown[row] else ""):
                 # At a recording's end nobody waits for the rest of a chunk.
                 shown[row].append(Shown(min(needed_s(step.num_features), durations_s[row]), text))

@@ -28,7 +28,7 @@ class Result:
 def to_result(hypothesis: Hypothesis, tokenizer: Tokenizer, *, first_frame: int) -> Result:
     """Spell out a hypothesis of a segment that starts at `first_frame` (25 Hz) of its stream."""
     return Result(
-        text=tokenizer.decode(hypothesis.tokens),
+        text=hypothesis.text(tokenizer),
         tokens=list(hypothesis.tokens),
         timestamps=[_seconds(first_frame + frame) for frame in hypothesis.timestamps],
         start_s=_seconds(first_frame),

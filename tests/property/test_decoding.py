@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from asr.decoding.config import FastBeamConfig, SearchConfig, SearchMethod
+from asr.decoding.config import K2_METHODS, FastBeamConfig, SearchConfig, SearchMethod
 from asr.decoding.hypothesis import Hypothesis
 from asr.decoding.search import Search, build_search
 from asr.decoding.state import concat, select
+from asr.kernels.k2 import has_k2
 from asr.models.transducer.joiner import Joiner
 from asr.models.transducer.predictor import Predictor
 
@@ -24,8 +25,15 @@ CONFIGS = [
     SearchConfig(method=SearchMethod.BEAM, beam=3),
     SearchConfig(method=SearchMethod.FAST_BEAM, fast=FastBeamConfig(beam=8.0, max_contexts=3, max_states=5)),
     SearchConfig(method=SearchMethod.CTC_GREEDY),
+    SearchConfig(method=SearchMethod.K2_FAST_BEAM, fast=FastBeamConfig(beam=8.0, max_contexts=3, max_states=5)),
+    SearchConfig(method=SearchMethod.K2_CTC),
 ]
-every_search = pytest.mark.parametrize("cfg", CONFIGS, ids=lambda cfg: f"{cfg.method.value}{cfg.max_symbols_per_frame}")
+needs_k2 = pytest.mark.skipif(not has_k2(), reason="no k2 here; make test-k2 runs this")
+every_search = pytest.mark.parametrize(
+    "cfg",
+    [pytest.param(cfg, marks=needs_k2) if cfg.method in K2_METHODS else cfg for cfg in CONFIGS],
+    ids=lambda cfg: f"{cfg.method.value}{cfg.max_symbols_per_frame}",
+)
 several_draws = settings(max_examples=15, deadline=None)
 
 

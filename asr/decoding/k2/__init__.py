@@ -1,0 +1,1 @@
+"""Search over automata, with k2; the only part of decoding that needs it."""
