@@ -61,7 +61,8 @@ def test_a_missing_k2_is_reported_as_optional(missing):
 
 
 def test_without_k2_its_search_says_what_is_missing(missing):
-    model = SimpleNamespace(predictor=SimpleNamespace(vocab_size=5, context_size=1, blank_id=0), joiner=None)
+    predictor = SimpleNamespace(vocab_size=5, context_size=1, blank_id=0)
+    model = SimpleNamespace(predictor=predictor, joiner=None, has_transducer=True)
     with pytest.raises(ConfigError, match="k2 is not installed, and this needs it"):
         build_search(SearchConfig(method=SearchMethod.K2_FAST_BEAM), model)
 
