@@ -91,7 +91,9 @@ def read_evidence(path: Path) -> Evidence:
     load_whiten_probabilities(model, metadata["whiten"])
     set_schedule_position(model, story["clock"])
     moment = {name: story[name] for name in Moment._fields}
-    batch = Batch(**checkpoint.part("batch"), texts=story["texts"], ids=story["cuts"], index=story["index"])
+    features, feature_lens, tokens, token_lens = (checkpoint.part("batch")[name] for name in TENSORS)
+    names = {"texts": story["texts"], "ids": story["cuts"], "index": story["index"]}
+    batch = Batch(features, feature_lens, tokens, token_lens, **names)
     loss = from_plain(TransducerLossConfig, story["loss"])
     consistency = story["consistency"] and from_plain(ConsistencyConfig, story["consistency"])
     return Evidence(
