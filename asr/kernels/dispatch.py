@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from ctypes import c_void_p
 
 import torch
@@ -25,16 +24,6 @@ def ordinary(*tensors: Tensor) -> bool:
 def address(x: Tensor | None) -> c_void_p:
     """Where a tensor's memory begins, as C wants it; null for None."""
     return c_void_p(None if x is None else x.data_ptr())
-
-
-def by_blocks(function: Callable[[Tensor], Tensor], x: Tensor, rows: int = 2048) -> Tensor:
-    """`function` of x (N, C), a block of rows at a time where no gradient is asked for.
-
-    Whatever is wide in between then stays in the processor's cache.
-    """
-    if torch.is_grad_enabled() or len(x) <= rows or not ordinary(x):
-        return function(x)
-    return torch.cat([function(block) for block in x.split(rows)])
 
 
 def _casts() -> bool:

@@ -118,6 +118,12 @@ class Balancer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x, any shape, unchanged."""
-        if not (self.training and x.requires_grad) or random.random() >= current(self.prob):
-            return x
+        return self.correct(x) if self.draws(x) else x
+
+    def draws(self, x: Tensor) -> bool:
+        """Whether this call acts; for callers that save work where it does not."""
+        return self.training and x.requires_grad and random.random() < current(self.prob)
+
+    def correct(self, x: Tensor) -> Tensor:
+        """Act in any case."""
         return _Balance.apply(x, self.limits(), self.grad_scale, self.channel_dim)

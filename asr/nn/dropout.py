@@ -16,11 +16,16 @@ class SharedDropout(nn.Module):
         self.rate = rate
 
     def forward(self, x: Tensor) -> Tensor:
+        scale = self.draw(x)
+        return x if scale is None else x * scale
+
+    def draw(self, x: Tensor) -> Tensor | None:
+        """What x is to be multiplied by, (B, 1, C); None for 1."""
         rate = current(self.rate)
         if not self.training or rate == 0.0:
-            return x
+            return None
         keep = torch.rand(x.shape[0], 1, x.shape[2], device=x.device) >= rate
-        return x * (keep.to(x.dtype) / (1.0 - rate))
+        return keep.to(x.dtype) / (1.0 - rate)
 
 
 def keep_sequences(x: Tensor, rate: float) -> Tensor | None:

@@ -1,14 +1,23 @@
-"""Linear layers that start small."""
+"""Linear layers, and those that start small."""
 
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+from asr.kernels.linear import linear
 
 
-def scaled_linear(in_features: int, out_features: int, *, scale: float, bias: bool = True) -> nn.Linear:
+class Linear(nn.Linear):
+    """torch's layer, with the product of `asr.kernels`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return linear(x, self.weight, self.bias)
+
+
+def scaled_linear(in_features: int, out_features: int, *, scale: float, bias: bool = True) -> Linear:
     """A linear layer with torch's default weights times `scale`, and biases uniform in ±0.1 `scale`."""
-    layer = nn.Linear(in_features, out_features, bias=bias)
+    layer = Linear(in_features, out_features, bias=bias)
     shrink(layer, scale)
     return layer
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from asr.nn.linear import scaled_linear
+from asr.nn.linear import Linear, scaled_linear
 
 INITIAL_SCALE = 0.25
 
@@ -21,7 +21,7 @@ class Joiner(nn.Module):
         super().__init__()
         self.encoder_proj = scaled_linear(encoder_dim, joiner_dim, scale=INITIAL_SCALE)
         self.predictor_proj = scaled_linear(predictor_dim, joiner_dim, scale=INITIAL_SCALE)
-        self.output_linear = nn.Linear(joiner_dim, vocab_size)
+        self.output_linear = Linear(joiner_dim, vocab_size)
 
     def forward(self, encoder_out: Tensor, predictor_out: Tensor, *, project: bool = True) -> Tensor:
         """Join broadcastable `encoder_out` (..., E) and `predictor_out` (..., P) to logits (..., V).

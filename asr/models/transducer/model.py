@@ -21,7 +21,7 @@ from asr.models.transducer.predictor import Predictor
 from asr.models.zipformer import ZipformerConfig
 from asr.nn.chunks import ChunkContext
 from asr.nn.feature_norm import FeatureNorm
-from asr.nn.linear import scaled_linear
+from asr.nn.linear import Linear, scaled_linear
 
 
 @dataclass(kw_only=True)
@@ -71,7 +71,7 @@ class CtcHead(nn.Module):
     def __init__(self, encoder_dim: int, vocab_size: int):
         super().__init__()
         self.dropout = nn.Dropout(0.1)
-        self.linear = nn.Linear(encoder_dim, vocab_size)
+        self.linear = Linear(encoder_dim, vocab_size)
 
     def forward(self, encoder_out: Tensor) -> Tensor:
         """(B, T, C) to log-probabilities (B, T, V)."""

@@ -15,7 +15,7 @@ from asr.models.zipformer.positions import skew
 from asr.nn.balancer import Balancer
 from asr.nn.cache import extend_left
 from asr.nn.gradients import penalize_abs
-from asr.nn.linear import scaled_linear
+from asr.nn.linear import Linear, scaled_linear
 from asr.nn.memo import Memo
 from asr.nn.schedule import ScheduledFloat
 from asr.nn.whiten import Whiten
@@ -86,7 +86,7 @@ class SelfAttention(nn.Module):
     def __init__(self, dim: int, *, num_heads: int, value_head_dim: int):
         super().__init__()
         self.num_heads = num_heads
-        self.in_proj = nn.Linear(dim, num_heads * value_head_dim)
+        self.in_proj = Linear(dim, num_heads * value_head_dim)
         self.out_proj = scaled_linear(num_heads * value_head_dim, dim, scale=0.05)
         self.whiten = Whiten(groups=1, limit=whiten_limit(7.5, 3.0), grad_scale=0.01)
 
@@ -110,7 +110,7 @@ class NonlinAttention(nn.Module):
     def __init__(self, dim: int, hidden_dim: int):
         super().__init__()
         self.hidden_dim = hidden_dim
-        self.in_proj = nn.Linear(dim, 3 * hidden_dim)
+        self.in_proj = Linear(dim, 3 * hidden_dim)
         self.out_proj = scaled_linear(hidden_dim, dim, scale=0.05)
         self.balance_gate = Balancer(
             min_positive=ScheduledFloat((0.0, 0.25), (20000.0, 0.05)),

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from asr.kernels.depthwise import depthwise_conv
-from asr.kernels.swoosh import swoosh_r
+from asr.kernels.swoosh import SWOOSH_R, swoosh_linear
 from asr.models.zipformer.attention import whiten_limit
 from asr.nn.balancer import Balancer
 from asr.nn.cache import extend_left
-from asr.nn.linear import scaled_linear
+from asr.nn.linear import Linear, scaled_linear
 from asr.nn.memo import Memo
 from asr.nn.schedule import ScheduledFloat
 from asr.nn.whiten import Whiten
@@ -110,7 +110,7 @@ class ConvModule(nn.Module):
 
     def __init__(self, dim: int, kernel_size: int, *, causal: bool):
         super().__init__()
-        self.in_proj = nn.Linear(dim, 2 * dim)
+        self.in_proj = Linear(dim, 2 * dim)
         self.balance_gate = Balancer(
             min_positive=ScheduledFloat((0.0, 0.05), (8000.0, 0.025)),
             max_positive=1.0,
@@ -145,4 +145,5 @@ class ConvModule(nn.Module):
         value, gate = self.in_proj(x).chunk(2, dim=2)
         gated = zero_padding(value * torch.sigmoid(self.balance_gate(gate)), lens)
         convolved, cache = self.depthwise_conv(gated, lens, cache, chunk_size)
-        return self.out_proj(swoosh_r(self.whiten(self.balance_conv(convolved)))), cache
+        hidden, out = self.whiten(self.balance_conv(convolved)), self.out_proj
+        return swoosh_linear(hidden, out.weight, out.bias, SWOOSH_R), cache

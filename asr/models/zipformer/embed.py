@@ -9,15 +9,17 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv2d, linear
+from torch.nn.functional import conv2d
 
-from asr.kernels.swoosh import swoosh_l, swoosh_r
+from asr.kernels.linear import linear
+from asr.kernels.mlp import swoosh_mlp
+from asr.kernels.swoosh import SWOOSH_L, swoosh_linear, swoosh_r
 from asr.nn.balancer import Balancer
 from asr.nn.biasnorm import BiasNorm
 from asr.nn.cache import extend_left
 from asr.nn.dropout import SharedDropout, keep_sequences
 from asr.nn.gradients import scale_grad
-from asr.nn.linear import shrink
+from asr.nn.linear import Linear, shrink
 from asr.nn.schedule import ScheduledFloat
 from asr.nn.whiten import Whiten
 from asr.tensors import zero_padding
@@ -57,8 +59,7 @@ class ConvNeXt(nn.Module):
         frames = x.shape[1] - LOOKAHEAD
         extended, _ = extend_left(x, cache)
         y = self._depthwise(extended)
-        y = self._point(self.pointwise_conv1, y)
-        y = self._point(self.pointwise_conv2, swoosh_l(self.balance_hidden(y)))
+        y = self._pointwise(y.flatten(0, 2)).view_as(y)
         keep = keep_sequences(y, self.skip_rate.value)
         y = y if keep is None else y * keep.unsqueeze(3)
         kept = extended[:, frames - ahead : frames - ahead + LOOKAHEAD]
@@ -69,10 +70,15 @@ class ConvNeXt(nn.Module):
         y = conv2d(x.permute(0, 3, 1, 2), conv.weight, conv.bias, padding=(0, 3), groups=conv.groups)
         return y.permute(0, 2, 3, 1)
 
-    @staticmethod
-    def _point(conv: nn.Conv2d, x: Tensor) -> Tensor:
+    def _pointwise(self, rows: Tensor) -> Tensor:
         # A 1x1 convolution on rows with channels last is a matrix product, at twice the convolution path's speed.
-        return linear(x, conv.weight.flatten(1), conv.bias)
+        first, second = self.pointwise_conv1, self.pointwise_conv2
+        weight1, weight2 = first.weight.flatten(1), second.weight.flatten(1)
+        assert first.bias is not None and second.bias is not None
+        if not self.balance_hidden.draws(rows):
+            return swoosh_mlp(rows, weight1, first.bias, weight2, second.bias, SWOOSH_L)
+        hidden = self.balance_hidden.correct(linear(rows, weight1, first.bias))
+        return swoosh_linear(hidden, weight2, second.bias, SWOOSH_L)
 
 
 class ConvEmbed(nn.Module):
@@ -99,7 +105,7 @@ class ConvEmbed(nn.Module):
         self.balance7 = Balancer(channel_dim=1, max_abs=4.0)
         self.convnext = ConvNeXt(third, expansion=expansion)
         self.channels, self.width = third, ((feature_dim - 1) // 2 - 1) // 2
-        self.out = nn.Linear(third * self.width, output_dim)
+        self.out = Linear(third * self.width, output_dim)
         self.out_whiten = Whiten(
             groups=1, limit=ScheduledFloat((0.0, 4.0), (20000.0, 8.0), default=4.0), grad_scale=0.02
         )

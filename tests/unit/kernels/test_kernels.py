@@ -6,9 +6,14 @@ import pytest
 import torch
 from torch.nn.functional import conv1d, softplus
 
+from asr.kernels import linear as kernels_linear
+from asr.kernels import native
 from asr.kernels.depthwise import depthwise_conv
+from asr.kernels.dispatch import ordinary
+from asr.kernels.linear import linear
+from asr.kernels.mlp import swoosh_mlp
 from asr.kernels.softmax import masked_softmax
-from asr.kernels.swoosh import swoosh_l, swoosh_r
+from asr.kernels.swoosh import SWOOSH_L, SWOOSH_R, swoosh_l, swoosh_linear, swoosh_r
 
 
 def assert_same(ours, plain, leaves) -> None:
@@ -46,6 +51,48 @@ def test_swoosh(swoosh, shift, offset):
     assert_same(swoosh, lambda x: softplus(x - shift) - 0.08 * x - offset, [x])
 
 
+@pytest.fixture(params=["native", "plain"])
+def either(request, monkeypatch):
+    """The kernel in C++, and in plain torch."""
+    monkeypatch.setenv("RILL_NATIVE", "0") if request.param == "plain" else monkeypatch.delenv("RILL_NATIVE", False)
+    native.library.cache_clear()
+    if request.param == "native" and native.library("swoosh") is None:
+        pytest.skip("there is no C++ compiler here")
+    yield
+    native.library.cache_clear()
+
+
+@pytest.mark.parametrize("curve", [SWOOSH_L, SWOOSH_R])
+@pytest.mark.parametrize("scaled", [False, True])
+def test_swoosh_linear(either, curve, scaled):
+    scale = 2.0 * torch.randint(2, (2, 1, 37)) if scaled else None
+    leaves = [torch.randn(*size, requires_grad=True) for size in [(2, 9, 37), (3, 37), (3,)]]
+
+    def plain(x, weight, bias):
+        y = softplus(x - curve.shift) - 0.08 * x - curve.offset
+        return (y * (1.0 if scale is None else scale)) @ weight.t() + bias
+
+    assert_same(lambda *args: swoosh_linear(*args, curve, scale=scale), plain, leaves)
+
+
+def test_swoosh_over_the_whole_range(either):
+    for x in (torch.linspace(-150.0, 150.0, 2001), torch.randn(2, 5, 3, 4).permute(0, 3, 1, 2)):
+        leaves = [x.requires_grad_()]
+        assert_same(swoosh_l, lambda x: torch.logaddexp(x - 4.0, torch.zeros(())) - 0.08 * x - 0.035, leaves)
+
+
+@pytest.mark.parametrize("rows", [1, 2048, 5000])
+def test_swoosh_mlp(either, rows):
+    sizes = [(rows, 5), (9, 5), (9,), (3, 9), (3,)]
+    leaves = [(torch.randn(*size, dtype=torch.float64) / 30).float().requires_grad_() for size in sizes]
+
+    def plain(x, weight1, bias1, weight2, bias2):
+        hidden = x @ weight1.t() + bias1
+        return (softplus(hidden - 4.0) - 0.08 * hidden - 0.035) @ weight2.t() + bias2
+
+    assert_same(lambda *args: swoosh_mlp(*args, SWOOSH_L), plain, leaves)
+
+
 def test_masked_softmax():
     scores = torch.randn(2, 3, 4, 6, requires_grad=True)
     visible = torch.rand(2, 1, 4, 6) > 0.4
@@ -74,3 +121,51 @@ def test_rows_that_see_nothing_are_zero(needs_gradient):
 def test_hidden_entries_are_exactly_zero():
     visible = torch.tensor([[[[True, False, True]]]])
     assert masked_softmax(torch.tensor([[[[0.0, 900.0, 1.0]]]]), visible)[0, 0, 0, 1] == 0.0
+
+
+@pytest.fixture
+def onednn(monkeypatch):
+    """The product of oneDNN, whoever made the processor, and however small."""
+    if not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+        pytest.skip("this torch has no such product")
+    monkeypatch.setattr(kernels_linear, "_onednn_is_faster", lambda: True)
+    monkeypatch.setattr(kernels_linear, "_WORTH_A_CALL", 0)
+    monkeypatch.setattr(kernels_linear.functional, "linear", None)
+
+
+@pytest.mark.parametrize("shape", [(5,), (1, 5), (2, 3, 5)])
+def test_linear(onednn, shape):
+    leaves = [torch.randn(*size, requires_grad=True) for size in (shape, (4, 5), (4,))]
+    assert_same(linear, lambda x, weight, bias: x @ weight.t() + bias, leaves)
+    assert_same(linear, lambda x, weight: x @ weight.t(), leaves[:2])
+
+
+def test_linear_of_a_slice(onednn):
+    x, weight = torch.randn(2, 6, 8)[:, 1:, 2:7].requires_grad_(), torch.randn(4, 5, requires_grad=True)
+    assert_same(linear, lambda x, weight: x @ weight.t(), [x, weight])
+
+
+def test_kernels_step_aside_where_torch_is_watched():
+    x = torch.randn(3)
+    seen = []
+
+    def note(x):
+        seen.append(ordinary(x))
+        return x + 1
+
+    assert ordinary(x) and not ordinary(x, x.double())
+    torch.jit.trace(note, x, check_trace=False)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        note(x)
+    if hasattr(torch, "export"):
+        torch.export.export(Calling(note), (x,))
+    assert seen and not any(seen)
+
+
+class Calling(torch.nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)

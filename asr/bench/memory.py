@@ -1,0 +1,58 @@
+"""Peak memory of a training step: how far a process grows over the built model, gradients included."""
+
+from __future__ import annotations
+
+import gc
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+from asr.bench.result import Row
+from asr.bench.timing import settle
+from asr.bench.training import training_step
+from asr.bench.yardstick import our_work, yardstick_work
+
+STEPS = 3
+
+
+def run() -> list[Row]:
+    """Each side in a process of its own."""
+    ours, theirs = (_in_fresh_process(side) for side in ("ours", "theirs"))
+    return [
+        Row(
+            work="peak memory of a medium training step, against torchaudio's Conformer",
+            value=ours / theirs,
+            must=1.1,
+            aim=0.7,
+            note=f"growth of {ours / 1e6:.0f} MB against {theirs / 1e6:.0f} MB",
+        )
+    ]
+
+
+def growth(side: str) -> int:
+    """Bytes that `STEPS` steps add to the process at their peak; the gradients of the last stay."""
+    settle()
+    work = our_work() if side == "ours" else yardstick_work()
+    work.model.train()
+    gc.collect()
+    before = _resident()
+    for _ in range(STEPS):
+        training_step(work)
+    return _peak() - before
+
+
+def _in_fresh_process(side: str) -> int:
+    command = [sys.executable, "-c", f"from asr.bench.memory import growth; print(growth({side!r}))"]
+    return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1])
+
+
+def _resident() -> int:
+    """Bytes in use now; where the system does not say, the most so far."""
+    pages = Path("/proc/self/statm")
+    return int(pages.read_text().split()[1]) * resource.getpagesize() if pages.exists() else _peak()
+
+
+def _peak() -> int:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak

@@ -1,0 +1,58 @@
+"""Two products with a Swoosh between them, for many rows: what is wide in between never exists as a whole."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from asr.kernels.dispatch import ordinary
+from asr.kernels.linear import linear, product
+from asr.kernels.swoosh import Curve, evaluate, pull_back, swoosh_linear
+
+_BLOCK = 2048
+"""Rows worked on at a time; a few megabytes, which stay in the processor's cache."""
+
+
+def swoosh_mlp(x: Tensor, weight1: Tensor, bias1: Tensor, weight2: Tensor, bias2: Tensor, curve: Curve) -> Tensor:
+    """swoosh(x weight1^T + bias1) weight2^T + bias2, keeping x alone for the backward pass.
+
+    Args:
+        x: (N, C).
+        weight1: (H, C), with bias1 (H,).
+        weight2: (D, H), with bias2 (D,).
+    """
+    if not ordinary(x, weight1, weight2):
+        return swoosh_linear(linear(x, weight1, bias1), weight2, bias2, curve)
+    if torch.is_grad_enabled():
+        return _SwooshMlp.apply(x, weight1, bias1, weight2, bias2, curve)
+    return _evaluate(x, weight1, bias1, weight2, bias2, curve)
+
+
+class _SwooshMlp(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, weight1, bias1, weight2, bias2, curve: Curve) -> Tensor:
+        ctx.save_for_backward(x, weight1, bias1, weight2)
+        ctx.curve = curve
+        return _evaluate(x, weight1, bias1, weight2, bias2, curve)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight1, bias1, weight2 = ctx.saved_tensors
+        sums = [torch.zeros_like(parameter) for parameter in (weight1, bias1, weight2)]
+        grad_x = torch.empty_like(x)
+        for rows, given, found in zip(x.split(_BLOCK), grad.split(_BLOCK), grad_x.split(_BLOCK)):
+            before = product(rows, weight1, bias1)
+            hidden = torch.empty_like(before)
+            grad_before = pull_back(before, None, ctx.curve, product(given, weight2.t()), hidden)
+            found.copy_(product(grad_before, weight1.t()))
+            sums[0].add_(product(grad_before.t(), rows.t()))
+            sums[1].add_(grad_before.sum(dim=0))
+            sums[2].add_(product(given.t(), hidden.t()))
+        return grad_x, *sums, grad.sum(dim=0), None
+
+
+def _evaluate(x: Tensor, weight1: Tensor, bias1: Tensor, weight2: Tensor, bias2: Tensor, curve: Curve) -> Tensor:
+    out = x.new_empty(len(x), len(weight2))
+    for rows, found in zip(x.split(_BLOCK), out.split(_BLOCK)):
+        found.copy_(product(evaluate(product(rows, weight1, bias1), None, curve), weight2, bias2))
+    return out

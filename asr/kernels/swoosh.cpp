@@ -1,0 +1,91 @@
+// Swoosh and its derivative, one pass each over rows of channels; asr/kernels/swoosh.py gives the equations.
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+namespace {
+
+// exp for x <= 0, to two units in the last place; written out so that loops around it become vector code.
+inline float exp_negative(float x) {
+    x = x < -87.0f ? -87.0f : x;
+    const float shifted = x * 1.44269504f + 12582912.0f;  // its low bits now hold the nearest power of two
+    const float power = shifted - 12582912.0f;
+    const float rest = (x - power * 0.693359375f) + power * 2.12194440e-4f;
+    float y = 1.9875691500e-4f;
+    y = y * rest + 1.3981999507e-3f;
+    y = y * rest + 8.3334519073e-3f;
+    y = y * rest + 4.1665795894e-2f;
+    y = y * rest + 1.6666665459e-1f;
+    y = y * rest + 5.0000001201e-1f;
+    y = y * rest * rest + rest + 1.0f;
+    const int32_t exponent = (static_cast<int32_t>(power) + 127) << 23;
+    float scale;
+    std::memcpy(&scale, &exponent, sizeof scale);
+    return y * scale;
+}
+
+// log(1 + e) for 0 <= e <= 1: twice the artanh of e / (2 + e), as a series.
+inline float log_one_plus(float e) {
+    const float s = e / (2.0f + e), q = s * s;
+    float sum = 1.0f / 15.0f;
+    sum = sum * q + 1.0f / 13.0f;
+    sum = sum * q + 1.0f / 11.0f;
+    sum = sum * q + 1.0f / 9.0f;
+    sum = sum * q + 1.0f / 7.0f;
+    sum = sum * q + 1.0f / 5.0f;
+    sum = sum * q + 1.0f / 3.0f;
+    return 2.0f * (s + s * q * sum);
+}
+
+constexpr float kSlope = 0.08f;
+
+inline float value(float x, float shift, float offset) {
+    const float z = x - shift, above = z > 0.0f ? z : 0.0f;
+    return above + log_one_plus(exp_negative(-std::fabs(z))) - kSlope * x - offset;
+}
+
+// One row of the backward pass, with what is constant along it settled at compile time.
+template <bool kScale, bool kValue>
+void backward_row(int64_t channels, const float* x, const float* scale, float shift, float offset, const float* grad,
+                  float* grad_x, float* out) {
+#pragma omp simd
+    for (int64_t c = 0; c < channels; ++c) {
+        const float z = x[c] - shift, e = exp_negative(-std::fabs(z));
+        const float factor = kScale ? scale[c] : 1.0f, above = z > 0.0f ? z : 0.0f;
+        if (kValue) out[c] = (above + log_one_plus(e) - kSlope * x[c] - offset) * factor;
+        grad_x[c] = grad[c] * ((z > 0.0f ? 1.0f : e) / (1.0f + e) - kSlope) * factor;
+    }
+}
+
+}  // namespace
+
+extern "C" {
+
+// out[i] = swoosh(x[i]) * scale[i / (frames * channels)][i % channels]; scale is (batch, channels), or null for 1.
+// out may be x.
+void swoosh_forward(int64_t batch, int64_t frames, int64_t channels, const float* x, const float* scale, float shift,
+                    float offset, float* out) {
+    for (int64_t row = 0; row < batch * frames; ++row, x += channels, out += channels) {
+        const float* keep = scale == nullptr ? nullptr : scale + row / frames * channels;
+        if (keep == nullptr) {
+#pragma omp simd
+            for (int64_t c = 0; c < channels; ++c) out[c] = value(x[c], shift, offset);
+        } else {
+#pragma omp simd
+            for (int64_t c = 0; c < channels; ++c) out[c] = value(x[c], shift, offset) * keep[c];
+        }
+    }
+}
+
+// grad: that of the output; grad_x may be the same memory. out, unless null, is worked out again as above.
+void swoosh_backward(int64_t batch, int64_t frames, int64_t channels, const float* x, const float* scale, float shift,
+                     float offset, const float* grad, float* grad_x, float* out) {
+    const auto run = scale == nullptr ? (out == nullptr ? backward_row<false, false> : backward_row<false, true>)
+                                      : (out == nullptr ? backward_row<true, false> : backward_row<true, true>);
+    for (int64_t row = 0; row < batch * frames; ++row) {
+        const int64_t at = row * channels;
+        run(channels, x + at, scale == nullptr ? nullptr : scale + row / frames * channels, shift, offset, grad + at,
+            grad_x + at, out == nullptr ? nullptr : out + at);
+    }
+}
+}
