@@ -16,6 +16,8 @@ BENCHMARKS = {
     "growth": "cost against length: a stream of an hour, whole utterances; draws a picture",
     "startup": "asr --help and asr transcribe from a cold start",
     "streams": "live streams: fifty of the digits model on two cores, and how many of the published models on one",
+    "bfloat16": "medium encoder, inference: bfloat16 products against our float32, and what they cost in accuracy",
+    "profile": "where the medium encoder's time goes; draws a picture",
     "memory": "peak memory of a medium training step: against torchaudio's Conformer",
 }
 

@@ -77,11 +77,13 @@ def _misunderstood(arguments: Arguments) -> int:
 def run(config: Any) -> int:
     """Train, from the beginning or from where an earlier run of the folder stopped; returns the exit status."""
     from asr.config.compose import save_config
+    from asr.kernels.memory import keep_memory
     from asr.models.transducer import count_parameters
     from asr.training.build import build_trainer
     from asr.training.environment import note_start
     from asr.training.trainer import Stopped
 
+    keep_memory()
     run_dir = Path(config.run_dir)
     run_dir.mkdir(parents=True, exist_ok=True)
     rank = os.environ.get("RANK", "0")

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from asr.kernels.bfloat16 import twin
 from asr.kernels.dispatch import ordinary
 
 _WORTH_A_CALL = 1 << 20
@@ -21,6 +22,9 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     torch takes float32 products to MKL, which uses half of what processors of other makers than its own can do; oneDNN,
     which torch brings too, uses all of it.
     """
+    small = twin(weight)
+    if small is not None:
+        return functional.linear(x.bfloat16(), small, None if bias is None else bias.bfloat16()).float()
     if not _for_onednn(x, weight):
         return functional.linear(x, weight, bias)
     if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad):

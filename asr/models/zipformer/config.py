@@ -53,6 +53,8 @@ class ZipformerConfig(EncoderConfig):
     """Where dropout rates end after falling from 0.3."""
     feature_mask_prob: float = 0.125
     """Share of sequences whose upper channels are masked, in training."""
+    recompute: bool = False
+    """Whether training keeps only the inputs of layers and runs each twice: less memory, a third more time."""
 
     def __post_init__(self) -> None:
         stacks = len(self.num_layers)

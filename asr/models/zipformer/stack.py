@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from asr.models.zipformer.positions import RelativePositions
 from asr.models.zipformer.resample import Downsample, downsampled_lens, upsample
 from asr.models.zipformer.state import LayerState
 from asr.nn.cache import past_frames
+from asr.nn.recompute import recomputed
 from asr.nn.schedule import ScheduledFloat
 
 
@@ -25,7 +27,7 @@ class ZipformerStack(nn.Module):
 
     def __init__(self, config: ZipformerConfig, stack: int):
         super().__init__()
-        self.factor = config.downsampling_factors[stack]
+        self.factor, self.recompute = config.downsampling_factors[stack], config.recompute
         prototype = ZipformerLayer(config, stack)
         # Layers of a stack start from the same weights, as published: the optimizer was tuned to that start.
         layers = [copy.deepcopy(prototype) for _ in range(config.num_layers[stack])]
@@ -89,7 +91,8 @@ class ZipformerStack(nn.Module):
             x = x * feature_mask
         next_states = []
         for layer, state in zip(self.layers, states):
-            x, state = layer(
+            run = partial(
+                layer,
                 x,
                 lens,
                 state,
@@ -98,6 +101,7 @@ class ZipformerStack(nn.Module):
                 chunk_size=chunk_size,
                 feature_mask=feature_mask,
             )
+            x, state = recomputed(run) if self.recompute and self.training else run()
             next_states.append(state)
         return x, tuple(next_states)
 
