@@ -36,10 +36,10 @@ class Work(NamedTuple):
         return self.model(self.x, self.lens)[0]
 
 
-def our_work(*, causal: bool = False, recompute: bool = False) -> Work:
+def our_work(*, recompute: bool = False) -> Work:
     """The medium model with its front end, all regularisers on, in the middle of their schedules."""
     torch.manual_seed(1)
-    model = Transducer(TransducerConfig(encoder=ZipformerConfig(causal=causal, recompute=recompute)))
+    model = Transducer(TransducerConfig(encoder=ZipformerConfig(recompute=recompute)))
     set_schedule_position(model, SCHEDULE_POSITION)
     lens = torch.tensor(FEATURE_FRAMES)
     return Work(model, 4 * torch.randn(len(lens), int(lens.max()), 80) - 8, lens)

@@ -58,8 +58,8 @@ class _Linear(torch.autograd.Function):
 
 
 def _for_onednn(x: Tensor, weight: Tensor) -> bool:
-    large = x.numel() * len(weight) >= _WORTH_A_CALL
-    return large and _onednn_is_faster() and ordinary(x, weight)
+    # Sizes come last: asking for one while a model is exported would fix it in the graph.
+    return _onednn_is_faster() and ordinary(x, weight) and x.numel() * len(weight) >= _WORTH_A_CALL
 
 
 def _onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
