@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -48,8 +49,10 @@ def run() -> list[Row]:
 def _shares(run: Callable[[], object]) -> Shares:
     """Time inside each kind of operation, callees apart, as a share of all."""
     run()
-    with profile(activities=[ProfilerActivity.CPU]) as profiler:
-        run()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of profiles over several cycles, which this is not
+        with profile(activities=[ProfilerActivity.CPU]) as profiler:
+            run()
     times = dict.fromkeys([*KINDS, OTHER], 0.0)
     for event in profiler.key_averages():
         times[_kind(event.key)] += event.self_cpu_time_total

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from ctypes import c_int64
+
 import torch
 from torch import Tensor
+
+from asr.kernels.dispatch import address, ordinary
+from asr.kernels.native import library
 
 # The published value: exp(-1000) is exactly zero, and a row of nothing but these is finite.
 _HIDDEN = -1000.0
@@ -40,3 +45,43 @@ def masked_softmax(scores: Tensor, visible: Tensor) -> Tensor:
     if torch.is_grad_enabled() and scores.requires_grad:
         return _MaskedSoftmax.apply(scores, visible)
     return _masked(scores, visible)
+
+
+def positioned_softmax(scores: Tensor, query: Tensor, table: Tensor, visible: Tensor) -> Tensor:
+    """`masked_softmax` of scores to which a term by relative position is added first; `scores` may be overwritten.
+
+    Args:
+        scores: (B, H, T, S), with S = L + T.
+        query: (B, H, T, D).
+        table: by offset, (H, D, L + 2T); that of source s and target t is in column s - t + T - 1.
+        visible: bool, True = seen, (B or 1, T or 1, S).
+    """
+    native = library("encoder") if _fits(scores, query, table) else None
+    if native is None:
+        return masked_softmax(scores + skew(torch.matmul(query, table), scores.shape[-1]), visible.unsqueeze(1))
+    batch, heads, targets, sources = scores.shape
+    query, table, visible = query.contiguous(), table.contiguous(), visible.contiguous()
+    strides = [0 if visible.shape[axis] == 1 else visible.stride(axis) for axis in (0, 1)]
+    sizes = (batch, heads, targets, sources, table.shape[1], table.shape[2])
+    tensors = (address(query), address(table), address(visible))
+    native.positioned_softmax(*map(c_int64, sizes), *tensors, *map(c_int64, strides), address(scores))
+    return scores
+
+
+def _fits(*tensors: Tensor) -> bool:
+    return not torch.is_grad_enabled() and ordinary(*tensors) and tensors[0].is_contiguous()
+
+
+def skew(scores: Tensor, num_sources: int) -> Tensor:
+    """Turn scores by offset into scores by source frame, without a copy.
+
+    Args:
+        scores: (..., T, W) with W = L + 2T offsets in increasing order, contiguous; target t and source s differ by
+            the offset at column s - t + T - 1.
+        num_sources: S = L + T.
+    Returns:
+        (..., T, S).
+    """
+    targets, width = scores.shape[-2:]
+    flat = scores.flatten(-2)[..., targets - 1 : targets - 1 + targets * (width - 1)]
+    return flat.unflatten(-1, (targets, width - 1))[..., :num_sources]

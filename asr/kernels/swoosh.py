@@ -103,7 +103,7 @@ class _SwooshLinear(torch.autograd.Function):
 
 def evaluate(x: Tensor, scale: Tensor | None, curve: Curve) -> Tensor:
     """swoosh(x) * scale; scale is (B, 1, C), or None for 1."""
-    native = library("swoosh") if _fits(x, scale) else None
+    native = library("encoder") if _fits(x, scale) else None
     if native is None:
         out = softplus(x - curve.shift).sub_(x, alpha=_SLOPE).sub_(curve.offset)
         return out if scale is None else out.mul_(scale)
@@ -114,7 +114,7 @@ def evaluate(x: Tensor, scale: Tensor | None, curve: Curve) -> Tensor:
 
 def pull_back(x: Tensor, scale: Tensor | None, curve: Curve, grad: Tensor, out: Tensor | None = None) -> Tensor:
     """The gradient of x from that of `evaluate`'s result, which is written to `out` on the way."""
-    native = library("swoosh") if _fits(x, scale) and ordinary(grad) else None
+    native = library("encoder") if _fits(x, scale) and ordinary(grad) else None
     if native is None:
         if out is not None:
             out.copy_(evaluate(x, scale, curve))

@@ -10,8 +10,7 @@ import random
 import torch
 from torch import Tensor, nn
 
-from asr.kernels.softmax import masked_softmax
-from asr.models.zipformer.positions import skew
+from asr.kernels.softmax import masked_softmax, positioned_softmax, skew
 from asr.nn.balancer import Balancer
 from asr.nn.cache import extend_left
 from asr.nn.gradients import penalize_abs
@@ -61,13 +60,19 @@ class AttentionWeights(nn.Module):
         query, key, pos_query = self._project(x)
         key, key_cache = extend_left(self.whiten_keys(self.balance_keys(key)), key_cache)
         scores = torch.matmul(self._split(query), self._split(key).transpose(2, 3))
-        if not (self.training and random.random() < self.pos_skip_rate.value):
-            by_offset = self._by_offset.get(lambda: self.linear_pos(pos_emb), pos_emb, self.linear_pos.weight)
-            by_offset = self._split(by_offset.unsqueeze(0)).transpose(2, 3)
-            scores = scores + skew(torch.matmul(self._split(pos_query), by_offset), scores.shape[-1])
-        if self.training and random.random() < 0.1:
+        if not self.training:
+            return positioned_softmax(scores, self._split(pos_query), self._table(pos_emb), visible), key_cache
+        if random.random() >= self.pos_skip_rate.value:
+            positional = torch.matmul(self._split(pos_query), self._table(pos_emb))
+            scores = scores + skew(positional, scores.shape[-1])
+        if random.random() < 0.1:
             scores = penalize_abs(scores, limit=25.0, weight=1.0e-4)
         return masked_softmax(scores, visible.unsqueeze(1)), key_cache
+
+    def _table(self, pos_emb: Tensor) -> Tensor:
+        """What positional queries are multiplied with, by offset: (H, pos_head_dim, L + 2T)."""
+        by_offset = self._by_offset.get(lambda: self.linear_pos(pos_emb), pos_emb, self.linear_pos.weight)
+        return by_offset.unflatten(1, (self.num_heads, -1)).permute(1, 2, 0)
 
     def _project(self, x: Tensor) -> tuple[Tensor, ...]:
         width = self.num_heads * self.query_head_dim

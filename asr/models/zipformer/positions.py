@@ -43,18 +43,3 @@ class RelativePositions(nn.Module):
     def _table(self, num_frames: int, cache_frames: int, device: torch.device) -> Tensor:
         offsets = torch.arange(-(cache_frames + num_frames - 1), num_frames + 1, device=device)
         return position_table(offsets, self.dim)
-
-
-def skew(scores: Tensor, num_sources: int) -> Tensor:
-    """Turn scores by offset into scores by source frame, without a copy.
-
-    Args:
-        scores: (..., T, W) with W = L + 2T offsets in increasing order, contiguous; target t and source s differ by
-            the offset at column s - t + T - 1.
-        num_sources: S = L + T.
-    Returns:
-        (..., T, S).
-    """
-    targets, width = scores.shape[-2:]
-    flat = scores.flatten(-2)[..., targets - 1 : targets - 1 + targets * (width - 1)]
-    return flat.unflatten(-1, (targets, width - 1))[..., :num_sources]

@@ -12,7 +12,7 @@ from asr.kernels.depthwise import depthwise_conv
 from asr.kernels.dispatch import ordinary
 from asr.kernels.linear import linear
 from asr.kernels.mlp import swoosh_mlp
-from asr.kernels.softmax import masked_softmax
+from asr.kernels.softmax import masked_softmax, positioned_softmax
 from asr.kernels.swoosh import SWOOSH_L, SWOOSH_R, swoosh_l, swoosh_linear, swoosh_r
 
 
@@ -56,7 +56,7 @@ def either(request, monkeypatch):
     """The kernel in C++, and in plain torch."""
     monkeypatch.setenv("RILL_NATIVE", "0") if request.param == "plain" else monkeypatch.delenv("RILL_NATIVE", False)
     native.library.cache_clear()
-    if request.param == "native" and native.library("swoosh") is None:
+    if request.param == "native" and native.library("encoder") is None:
         pytest.skip("there is no C++ compiler here")
     yield
     native.library.cache_clear()
@@ -102,6 +102,23 @@ def test_masked_softmax():
         return scores.masked_fill(~visible, -torch.inf).softmax(dim=-1)
 
     assert_same(lambda scores: masked_softmax(scores, visible), plain, [scores])
+
+
+@pytest.mark.parametrize("needs_gradient", [True, False])
+@pytest.mark.parametrize("past, seen_by", [(0, (2, 1, 1)), (0, (1, 7, 1)), (5, (2, 7, 1))])
+def test_positioned_softmax(either, needs_gradient, past, seen_by):
+    targets, sources, width = 7, past + 7, past + 14
+    scores, query, table = torch.randn(2, 3, targets, sources), torch.randn(2, targets, 3, 4), torch.randn(3, 4, width)
+    visible = torch.rand(seen_by).expand(*seen_by[:2], sources) + torch.rand(*seen_by[:2], sources) > 0.8
+    query = query.transpose(1, 2)
+    added = torch.empty_like(scores)
+    for t in range(targets):
+        for s in range(sources):
+            added[:, :, t, s] = (query[:, :, t] * table[:, :, s - t + targets - 1]).sum(dim=-1)
+    expected = masked_softmax(scores + added, visible.unsqueeze(1))
+    found = positioned_softmax(scores.clone().requires_grad_(needs_gradient), query, table, visible)
+    torch.testing.assert_close(found, expected)
+    assert torch.equal(found == 0.0, expected == 0.0)
 
 
 @pytest.mark.parametrize("needs_gradient", [True, False])

@@ -1,12 +1,14 @@
-// Swoosh and its derivative, one pass each over rows of channels; asr/kernels/swoosh.py gives the equations.
+// What the encoder does between matrix products: Swoosh and its derivative, and the softmax of attention scores, each in
+// one pass over rows; asr/kernels/swoosh.py and softmax.py give the equations.
 #include <cmath>
 #include <cstdint>
 #include <cstring>
 
 namespace {
 
-// exp for x <= 0, to two units in the last place; written out so that loops around it become vector code.
+// exp for x <= 0, zero below -87, to two units in the last place; written out so that loops around it become vector code.
 inline float exp_negative(float x) {
+    const float kept = x < -87.0f ? 0.0f : 1.0f;
     x = x < -87.0f ? -87.0f : x;
     const float shifted = x * 1.44269504f + 12582912.0f;  // its low bits now hold the nearest power of two
     const float power = shifted - 12582912.0f;
@@ -21,7 +23,7 @@ inline float exp_negative(float x) {
     const int32_t exponent = (static_cast<int32_t>(power) + 127) << 23;
     float scale;
     std::memcpy(&scale, &exponent, sizeof scale);
-    return y * scale;
+    return y * scale * kept;
 }
 
 // log(1 + e) for 0 <= e <= 1: twice the artanh of e / (2 + e), as a series.
@@ -57,6 +59,32 @@ void backward_row(int64_t channels, const float* x, const float* scale, float sh
     }
 }
 
+// One row of scores, of which one is visible at least, becomes its softmax. shifted: rows of the table of offsets, `width`
+// apart, that begin at this row's first source.
+void softmax_row(int64_t sources, int64_t dims, int64_t width, const float* query, const float* shifted,
+                 const uint8_t* visible, float* row) {
+    for (int64_t d = 0; d < dims; ++d) {
+        const float q = query[d], *by_source = shifted + d * width;
+#pragma omp simd
+        for (int64_t s = 0; s < sources; ++s) row[s] += q * by_source[s];
+    }
+    float largest = -INFINITY, sum = 0.0f;
+#pragma omp simd reduction(max : largest)
+    for (int64_t s = 0; s < sources; ++s) {
+        const float seen = visible[s] ? row[s] : -INFINITY;
+        largest = seen > largest ? seen : largest;
+    }
+#pragma omp simd reduction(+ : sum)
+    for (int64_t s = 0; s < sources; ++s) {
+        const float e = visible[s] ? exp_negative(row[s] - largest < 0.0f ? row[s] - largest : 0.0f) : 0.0f;
+        row[s] = e;
+        sum += e;
+    }
+    const float scale = 1.0f / sum;
+#pragma omp simd
+    for (int64_t s = 0; s < sources; ++s) row[s] *= scale;
+}
+
 }  // namespace
 
 extern "C" {
@@ -86,6 +114,27 @@ void swoosh_backward(int64_t batch, int64_t frames, int64_t channels, const floa
         const int64_t at = row * channels;
         run(channels, x + at, scale == nullptr ? nullptr : scale + row / frames * channels, shift, offset, grad + at,
             grad_x + at, out == nullptr ? nullptr : out + at);
+    }
+}
+
+// scores (batch, heads, targets, sources), in place: softmax(scores + query table, shifted by target), hidden entries and
+// rows that see nothing zero. query (batch, heads, targets, dims); table (heads, dims, width), whose column
+// s - t + targets - 1 belongs to source s and target t; visible (batch, targets, sources), with a stride of 0 where it
+// does not vary.
+void positioned_softmax(int64_t batch, int64_t heads, int64_t targets, int64_t sources, int64_t dims, int64_t width,
+                        const float* query, const float* table, const uint8_t* visible, int64_t batch_stride,
+                        int64_t target_stride, float* scores) {
+    for (int64_t b = 0; b < batch; ++b) {
+        for (int64_t h = 0; h < heads; ++h) {
+            for (int64_t t = 0; t < targets; ++t, scores += sources, query += dims) {
+                const uint8_t* seen = visible + b * batch_stride + t * target_stride;
+                if (std::memchr(seen, 1, sources) == nullptr) {
+                    std::memset(scores, 0, sources * sizeof(float));
+                } else {
+                    softmax_row(sources, dims, width, query, table + h * dims * width + targets - 1 - t, seen, scores);
+                }
+            }
+        }
     }
 }
 }
