@@ -2,39 +2,17 @@
 
 from __future__ import annotations
 
+from ctypes import c_int64
+
 import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, pad
 
+from asr.kernels.dispatch import address, ordinary
+from asr.kernels.native import library
 
-def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int) -> Tensor:
-    # Seen as an image of height one, (B, T, C) is a channels-last tensor as it stands: the vectorised image kernel
-    # reads it without a copy, about thirty times faster than the one for sequences.
-    image = x.unsqueeze(1).permute(0, 3, 1, 2)
-    out = conv2d(image, weight.unsqueeze(2), bias, padding=(0, padding), groups=x.shape[2])
-    return out.permute(0, 2, 3, 1).squeeze(1)
-
-
-class _Depthwise(torch.autograd.Function):
-    """The weight's gradient is one product and sum per tap, which beats the library's own."""
-
-    @staticmethod
-    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor | None, padding: int) -> Tensor:
-        ctx.save_for_backward(x, weight)
-        ctx.padding = padding
-        return _convolve(x, weight, bias, padding)
-
-    @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight = ctx.saved_tensors
-        kernel = weight.shape[2]
-        grad_x = None
-        if ctx.needs_input_grad[0]:  # under autocast the gradient is of the narrow type, what was saved may not be
-            grad_x = _convolve(grad, weight.flip(2).to(grad.dtype), None, kernel - 1 - ctx.padding)
-        padded = pad(x, (0, 0, ctx.padding, ctx.padding)) if ctx.padding else x
-        taps = [(grad * padded[:, k : k + grad.shape[1]]).sum(dim=(0, 1), dtype=weight.dtype) for k in range(kernel)]
-        grad_bias = grad.sum(dim=(0, 1)) if ctx.needs_input_grad[2] else None
-        return grad_x, torch.stack(taps, dim=1).unsqueeze(1), grad_bias, None
+_FEW_FRAMES = 160
+"""For more, the library's kernel makes up for what calling it costs."""
 
 
 def depthwise_conv(x: Tensor, weight: Tensor, bias: Tensor | None, *, padding: int = 0) -> Tensor:
@@ -51,3 +29,59 @@ def depthwise_conv(x: Tensor, weight: Tensor, bias: Tensor | None, *, padding: i
     if torch.is_grad_enabled() and weight.requires_grad:
         return _Depthwise.apply(x, weight, bias, padding)
     return _convolve(x, weight, bias, padding)
+
+
+class _Depthwise(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor | None, padding: int) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.padding = padding
+        return _convolve(x, weight, bias, padding)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        kernel = weight.shape[2]
+        grad_x = None
+        if ctx.needs_input_grad[0]:  # under autocast the gradient is of the narrow type, what was saved may not be
+            grad_x = _convolve(grad, weight.flip(2).to(grad.dtype), None, kernel - 1 - ctx.padding)
+        grad_weight = _weight_grad(x, grad, kernel, ctx.padding).to(weight.dtype).t().unsqueeze(1)
+        grad_bias = grad.sum(dim=(0, 1)) if ctx.needs_input_grad[2] else None
+        return grad_x, grad_weight, grad_bias, None
+
+
+def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int) -> Tensor:
+    native = library("depthwise") if ordinary(x, weight) and len(x) * x.shape[1] <= _FEW_FRAMES else None
+    if native is None:
+        return _plain_convolve(x, weight, bias, padding)
+    x, taps = x.contiguous(), weight.squeeze(1).t().contiguous()
+    out = x.new_empty(x.shape[0], x.shape[1] + 2 * padding - len(taps) + 1, x.shape[2])
+    native.depthwise_forward(*_sizes(x, out, len(taps), padding), *map(address, (x, taps, bias, out)))
+    return out
+
+
+def _plain_convolve(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int) -> Tensor:
+    # Seen as an image of height one, (B, T, C) is a channels-last tensor as it stands: the vectorised image kernel
+    # reads it without a copy, about thirty times faster than the one for sequences.
+    image = x.unsqueeze(1).permute(0, 3, 1, 2)
+    out = conv2d(image, weight.unsqueeze(2), bias, padding=(0, padding), groups=x.shape[2])
+    return out.permute(0, 2, 3, 1).squeeze(1)
+
+
+def _weight_grad(x: Tensor, grad: Tensor, kernel: int, padding: int) -> Tensor:
+    """(K, C)."""
+    native = library("depthwise") if ordinary(x, grad) else None
+    if native is None:
+        # One product and sum per tap, which beats the library's own.
+        padded = pad(x, (0, 0, padding, padding)) if padding else x
+        wide = torch.promote_types(x.dtype, torch.float32)
+        taps = ((grad * padded[:, k : k + grad.shape[1]]).sum(dim=(0, 1), dtype=wide) for k in range(kernel))
+        return torch.stack(list(taps))
+    x, grad = x.contiguous(), grad.contiguous()
+    out = x.new_zeros(kernel, x.shape[2])
+    native.depthwise_weight_grad(*_sizes(x, grad, kernel, padding), *map(address, (x, grad, out)))
+    return out
+
+
+def _sizes(x: Tensor, out: Tensor, kernel: int, padding: int) -> tuple[c_int64, ...]:
+    return tuple(map(c_int64, (len(x), x.shape[1], out.shape[1], x.shape[2], kernel, padding)))

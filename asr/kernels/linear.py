@@ -7,13 +7,18 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.nn import functional
+from torch.nn import Parameter, functional
 
 from asr.kernels.bfloat16 import twin
 from asr.kernels.dispatch import ordinary
 
 _WORTH_A_CALL = 1 << 20
 """Multiply-adds; for less, oneDNN's calls cost more than they save."""
+_FEW_ROWS = 64
+"""Up to here a weight is better laid out once, and kept so: a step of a stream is mostly reading weights."""
+
+_WORTH_PACKING = 1 << 14
+"""Entries of a weight."""
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -25,11 +30,12 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     small = twin(weight)
     if small is not None:
         return functional.linear(x.bfloat16(), small, None if bias is None else bias.bfloat16()).float()
+    records = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
+    if not records and _few_rows(x, weight):
+        return _onednn(x, packed(weight, x.numel() // x.shape[-1]), bias)
     if not _for_onednn(x, weight):
         return functional.linear(x, weight, bias)
-    if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad):
-        return _Linear.apply(x, weight, bias)
-    return _onednn(x, weight, bias)
+    return _Linear.apply(x, weight, bias) if records else _onednn(x, weight, bias)
 
 
 def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -62,8 +68,26 @@ def _for_onednn(x: Tensor, weight: Tensor) -> bool:
     return _onednn_is_faster() and ordinary(x, weight) and x.numel() * len(weight) >= _WORTH_A_CALL
 
 
+def _few_rows(x: Tensor, weight: Tensor) -> bool:
+    if not (_onednn_is_faster() and ordinary(x, weight)):
+        return False
+    return x.numel() <= _FEW_ROWS * x.shape[-1] and weight.numel() >= _WORTH_PACKING
+
+
 def _onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+
+
+def packed(weight: Tensor, rows: int) -> Tensor:
+    """`weight` in the order in which oneDNN reads it for so many rows; a parameter's is kept until it changes."""
+    if not isinstance(weight, Parameter) or weight.is_inference():
+        return weight
+    stamp = weight._version, weight.data_ptr()
+    found = getattr(weight, "_packed", None)
+    if found is None or found[0] != stamp:
+        found = stamp, torch.ops.mkldnn._reorder_linear_weight(weight.detach(), rows)
+        weight._packed = found  # type: ignore[attr-defined]  # copies of the parameter do not take it along
+    return found[1]
 
 
 @cache

@@ -20,6 +20,7 @@ from asr.nn.cache import extend_left
 from asr.nn.dropout import SharedDropout, keep_sequences
 from asr.nn.gradients import scale_grad
 from asr.nn.linear import Linear, shrink
+from asr.nn.memo import Memo
 from asr.nn.schedule import ScheduledFloat
 from asr.nn.whiten import Whiten
 from asr.tensors import zero_padding
@@ -106,6 +107,7 @@ class ConvEmbed(nn.Module):
         self.convnext = ConvNeXt(third, expansion=expansion)
         self.channels, self.width = third, ((feature_dim - 1) // 2 - 1) // 2
         self.out = Linear(third * self.width, output_dim)
+        self._out_memo = Memo()
         self.out_whiten = Whiten(
             groups=1, limit=ScheduledFloat((0.0, 4.0), (20000.0, 8.0), default=4.0), grad_scale=0.02
         )
@@ -144,5 +146,9 @@ class ConvEmbed(nn.Module):
 
     def _out_weight(self) -> Tensor:
         """The projection's columns, stored channel-major as published, in the order of our rows."""
-        weight = self.out.weight.unflatten(1, (self.channels, self.width))
-        return weight.transpose(1, 2).flatten(1)
+        weight = self.out.weight
+
+        def reorder() -> Tensor:
+            return weight.unflatten(1, (self.channels, self.width)).transpose(1, 2).flatten(1)
+
+        return self._out_memo.get(reorder, weight)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch.nn.functional import conv1d, softplus
@@ -29,12 +31,14 @@ def assert_same(ours, plain, leaves) -> None:
 
 
 @pytest.mark.parametrize("padding", [0, 3])
-@pytest.mark.parametrize("frames", [7, 20])
-def test_depthwise_conv(padding, frames):
-    leaves = [torch.randn(*shape, requires_grad=True) for shape in [(2, frames, 5), (5, 1, 7), (5,)]]
+@pytest.mark.parametrize("frames", [7, 20, 90])
+@pytest.mark.parametrize("channels", [5, 70])
+def test_depthwise_conv(either, padding, frames, channels):
+    shapes = [(2, frames, channels), (channels, 1, 7), (channels,)]
+    leaves = [torch.randn(*shape, requires_grad=True) for shape in shapes]
 
     def plain(x, weight, bias):
-        return conv1d(x.transpose(1, 2), weight, bias, padding=padding, groups=5).transpose(1, 2)
+        return conv1d(x.transpose(1, 2), weight, bias, padding=padding, groups=channels).transpose(1, 2)
 
     assert_same(lambda *args: depthwise_conv(*args, padding=padding), plain, leaves)
 
@@ -186,3 +190,15 @@ class Calling(torch.nn.Module):
 
     def forward(self, x):
         return self.function(x)
+
+
+def test_packed_weights_follow_their_parameter():
+    from asr.kernels.linear import linear
+
+    weight, x = torch.nn.Parameter(torch.randn(512, 384)), torch.randn(8, 384)
+    with torch.no_grad():
+        for change in (lambda: None, lambda: weight.mul_(2.0), lambda: setattr(weight, "data", torch.randn(512, 384))):
+            change()
+            for _ in range(2):
+                torch.testing.assert_close(linear(x, weight), x @ weight.t(), rtol=1e-4, atol=1e-4)
+    assert not hasattr(copy.deepcopy(weight), "_packed")
