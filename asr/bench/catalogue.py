@@ -9,6 +9,7 @@ from asr.bench.result import Row
 BENCHMARKS = {
     "inference": "medium encoder, inference: against torchaudio's Conformer, and the matrix products' share",
     "training": "medium encoder, forward and backward: against torchaudio's Conformer, and the matrix products' share",
+    "loss": "simple and pruned loss: against torchaudio's full loss, and their share of a training step",
     "optimizer": "ScaledAdam's step against AdamW's",
     "search": "batched greedy search against the encoder",
     "streaming": "a step of a live stream: the library, exported float32 and 8 bits",
@@ -19,6 +20,7 @@ BENCHMARKS = {
     "bfloat16": "medium encoder, inference: bfloat16 products against our float32, and what they cost in accuracy",
     "profile": "where the medium encoder's time goes; draws a picture",
     "memory": "peak memory of a medium training step: against torchaudio's Conformer",
+    "gpu": "on a CUDA device: training steps, offline decoding, live streams, hours trained per hour",
 }
 
 

@@ -6,6 +6,7 @@ import gc
 import resource
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -20,7 +21,7 @@ SIDES = {"ours": our_work, "recomputed": partial(our_work, recompute=True), "the
 
 def run() -> list[Row]:
     """Each side in a process of its own; ours as it trains, and with layers worked out twice."""
-    grown = {side: _in_fresh_process(side) for side in SIDES}
+    grown = {side: growth(__name__, side) for side in SIDES}
     work = "peak memory of a medium training step, against torchaudio's Conformer"
     theirs = grown["theirs"]
     rows = []
@@ -30,20 +31,25 @@ def run() -> list[Row]:
     return rows
 
 
-def growth(side: str) -> int:
-    """Bytes that `STEPS` steps add to the process at their peak; the gradients of the last stay."""
+def print_growth(side: str) -> None:
+    """Bytes that `STEPS` steps add; the gradients of the last stay."""
     settle()
     work = SIDES[side]()
     work.model.train()
+    print_growth_of(lambda: [training_step(work) for _ in range(STEPS)])
+
+
+def print_growth_of(run: Callable[[], object]) -> None:
+    """Print how many bytes `run` adds to this process at its peak."""
     gc.collect()
     before = _resident()
-    for _ in range(STEPS):
-        training_step(work)
-    return _peak() - before
+    run()
+    print(_peak() - before)
 
 
-def _in_fresh_process(side: str) -> int:
-    command = [sys.executable, "-c", f"from asr.bench.memory import growth; print(growth({side!r}))"]
+def growth(module: str, side: str) -> int:
+    """What `print_growth(side)` of a benchmark prints, in a process of its own: peaks only ever rise."""
+    command = [sys.executable, "-c", f"from {module} import print_growth; print_growth({side!r})"]
     return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1])
 
 
