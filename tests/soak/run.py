@@ -33,7 +33,7 @@ from tests.serving.client import transcript
 from tests.soak.visits import RUDE, Recording, Visit, polite
 
 IDLE_S = 8.0
-"""The server's patience: short, for the sake of those who stall, but longer than a busy machine may hold up a client."""
+"""The server's patience: short, because some stall, but longer than a busy machine may hold up a client."""
 WARM_UP_VISITS = 40
 MEMORY_SLACK = 1.10
 """Resident memory after the soak over that after the warming up: allocators keep what a busier moment needed."""
