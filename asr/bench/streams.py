@@ -17,6 +17,7 @@ from asr.bench.result import Row
 from asr.bench.timing import CORES
 from asr.decoding import SearchConfig
 from asr.evaluation.speed import percentiles
+from asr.features import Fbank
 from asr.models.transducer import Transducer, TransducerConfig
 from asr.models.zipformer import ZipformerConfig
 from asr.streaming import EndpointConfig, Recognizer, StreamConfig
@@ -27,8 +28,8 @@ NUM_DIGITS_STREAMS = 50
 NUM_CORES = 2
 CHUNK_S = 0.32
 CONFIG = StreamConfig(chunk_size=16, left_context=128, search=SearchConfig(), endpoint=EndpointConfig())
-NEARLY_ALL = 0.95
-"""A processor busier than this has no way to catch up."""
+SPOKEN = 0.15
+"""Share of encoder frames in which trained models emit a token: about four a second."""
 
 
 def run() -> list[Row]:
@@ -75,8 +76,10 @@ def speech(folder: Path = Path("data/digits"), count: int = 25) -> list[Tensor]:
 
 
 def _published(size: str) -> Row:
+    recordings = speech()
     recognizer = untrained(published_config(size))
-    best = most_streams(recognizer, speech())
+    make_talk(recognizer, recordings[0])
+    best = most_streams(recognizer, recordings)
     late = percentiles(best.late_s) if best.late_s else {}
     figures = f"p95 {1000 * late[95]:.0f} ms, {best.busy:.0%} busy" if late else "not even one"
     note = f"chunks of {1000 * CHUNK_S:.0f} ms, random weights, {best.num_tokens / max(best.audio_s, 1):.1f} tokens/s; "
@@ -98,14 +101,26 @@ def published_config(size: str) -> TransducerConfig:
 
 
 def untrained(config: TransducerConfig) -> Recognizer:
-    """Random weights do the same work as trained ones, apart from the few tokens that make the predictor run."""
+    """Random weights do the same work as trained ones, once they talk as much."""
     torch.manual_seed(0)
     letters = "".join(chr(0x4E00 + i) for i in range(config.vocab_size - 4))
     return Recognizer(Transducer(config).eval(), CharTokenizer.train([letters]))
 
 
-def most_streams(recognizer: Recognizer, recordings: Sequence[Tensor], *, duration_s: float = 3.2) -> Load:
-    """As many streams as are answered in real time: p95 within a chunk, and the processor not busy all the time."""
+@torch.no_grad()
+def make_talk(recognizer: Recognizer, samples: Tensor) -> None:
+    """Set the blank's bias so that (N,) samples at 16 kHz give about as many tokens as speech has."""
+    model = recognizer.model
+    features, lens = Fbank()(samples[None], torch.tensor([len(samples)]))
+    frames = model.encode(features, lens, context=CONFIG.context).out[0]
+    start = model.predictor(model.predictor.start_context(1, frames.device), pad_left=False)[0]
+    logits = model.joiner(frames, start.expand(len(frames), -1))
+    margin = logits[:, 1:].amax(1) - logits[:, 0]
+    model.joiner.output_linear.bias[0] += margin.quantile(1 - SPOKEN)
+
+
+def most_streams(recognizer: Recognizer, recordings: Sequence[Tensor], *, duration_s: float = 6.4) -> Load:
+    """As many streams as are answered in real time."""
 
     def attempt(num_streams: int) -> Load:
         return serve(recognizer, recordings, num_streams=num_streams, config=CONFIG, duration_s=duration_s)
@@ -114,8 +129,11 @@ def most_streams(recognizer: Recognizer, recordings: Sequence[Tensor], *, durati
 
 
 def in_time(load: Load) -> bool:
-    """Whether chunks are answered before the next ones are due, and will be."""
-    return load.busy <= NEARLY_ALL and percentiles(load.late_s)[95] <= CHUNK_S
+    """Whether chunks are answered before the next ones are due, also after a while.
+
+    A processor that is always busy may still be in time: the later it is, the more streams share a step.
+    """
+    return percentiles(load.late_s[len(load.late_s) // 2 :])[95] <= CHUNK_S
 
 
 def largest(attempt: Callable[[int], Load], good: Callable[[Load], bool]) -> Load:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from asr.bench.arrivals import Load, serve
-from asr.bench.streams import in_time, largest, published_config, speech, untrained
+from asr.bench.streams import in_time, largest, make_talk, published_config, speech, untrained
 from asr.models.transducer import TransducerConfig, count_parameters
 from asr.models.zipformer import ZipformerConfig
 from asr.streaming import EndpointConfig, StreamConfig
@@ -78,3 +78,11 @@ def test_published_sizes():
 
 def test_there_is_always_something_to_hear(tmp_path):
     assert len(speech(tmp_path, count=2)) == 2
+
+
+def test_random_weights_can_be_made_to_talk(recognizer):
+    """Neither at every frame nor at none."""
+    noise = torch.randn(40000)
+    make_talk(recognizer, noise)
+    tokens = recognizer.transcribe(noise, 16000, CONFIG).tokens
+    assert 0 < len(tokens) < 40
