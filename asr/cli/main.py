@@ -10,6 +10,7 @@ from difflib import get_close_matches
 
 COMMANDS = {
     "prepare": "download and prepare a recipe's corpus",
+    "data": "look a corpus over, or pack it into shards",
     "train": "train a model, or go on training it",
     "average": "average a run's checkpoints into the model to use",
     "decode": "recognise a test set and count errors",

@@ -10,6 +10,7 @@ from asr.data.config import (
     LevelConfig,
     MaskConfig,
     NoiseConfig,
+    ReverbConfig,
     SilenceConfig,
     WarpConfig,
 )
@@ -43,6 +44,7 @@ __all__ = [
     "MaskConfig",
     "NoiseConfig",
     "Rejected",
+    "ReverbConfig",
     "SilenceConfig",
     "TrainLoader",
     "Utterance",

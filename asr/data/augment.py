@@ -9,18 +9,22 @@ from asr.data.draw import Draw
 from asr.data.level import add_silence, vary_level
 from asr.data.masks import spec_augment
 from asr.data.noise import NoisePool
+from asr.data.reverb import ReverbPool
 from asr.data.warp import vary_warp
 
 
 class Augmenter:
     """Varies one utterance at a time, so that what happens to it cannot depend on its neighbours or on padding."""
 
-    def __init__(self, cfg: AugmentConfig, noise: NoisePool | None = None) -> None:
+    def __init__(self, cfg: AugmentConfig, noise: NoisePool | None = None, reverb: ReverbPool | None = None) -> None:
         self.cfg = cfg
         self._noise = noise
+        self._reverb = reverb
 
     def samples(self, samples: Tensor, draw: Draw) -> Tensor:
         """What is done to a waveform, (N,), where features are computed on the fly."""
+        if self._reverb:
+            samples = self._reverb.into_samples(samples, draw)
         return self._noise.into_samples(samples, draw) if self._noise else samples
 
     def features(self, features: Tensor, draw: Draw, *, min_frames: int = 1, noisy: bool = False) -> Tensor:

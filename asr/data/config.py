@@ -28,6 +28,8 @@ class DataConfig:
     """Name of the split that settings are chosen on."""
     test: list[str] = field(default_factory=lambda: ["test"])
     """Names of the splits that results are reported on."""
+    shards: str | None = None
+    """Read training data from tars of `asr data shard` instead: a folder, or an address that lhotse opens."""
     exclude_speakers: list[str] = field(default_factory=list)
     """Speakers left out of training, to see how well the model does on a voice it never heard."""
     features: FeatureSource = FeatureSource.STORED
@@ -190,6 +192,19 @@ class NoiseConfig:
 
 
 @dataclass(kw_only=True)
+class ReverbConfig:
+    """Rooms around the speech; needs data.features=ON_THE_FLY."""
+
+    prob: float = 0.3
+    """Share of utterances that are heard in a room, 0 to 1."""
+    cuts: str = "data/librispeech/noise/cuts-rirs.jsonl.gz"
+    """List of impulse responses."""
+
+    def __post_init__(self) -> None:
+        _check_probs("augment.reverb", self, "prob")
+
+
+@dataclass(kw_only=True)
 class AugmentConfig:
     """Random variations of training utterances, in the order in which they are applied; null leaves one out."""
 
@@ -199,6 +214,8 @@ class AugmentConfig:
     """Level over an unchanged background."""
     silence: SilenceConfig | None = field(default_factory=SilenceConfig)
     """Silence at the ends."""
+    reverb: ReverbConfig | None = None
+    """Rooms; waveforms only."""
     noise: NoiseConfig | None = None
     """Recorded noise."""
     masks: MaskConfig | None = field(default_factory=MaskConfig)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -21,8 +22,10 @@ from asr.data.features_store import at_speeds, feats_path
 from asr.data.loading import compute_features, load_features, load_samples
 from asr.data.manifests import cuts_path, encoder_frames, min_frames, num_frames, read_cuts, transcript
 from asr.data.noise import NoisePool
+from asr.data.reverb import ReverbPool
 from asr.data.sampling import PlannedBatch, Sampler
-from asr.errors import RillError
+from asr.data.shards import read_shards
+from asr.errors import ConfigError, RillError
 from asr.features import LOG_FLOOR, Fbank, FbankConfig
 from asr.text import Tokenizer
 
@@ -81,11 +84,16 @@ def train_loader(
 ) -> TrainLoader:
     """The loader of a prepared corpus; raises DataError where the preparation is missing."""
     cuts = all_cuts(data)
+    stored = data.features is FeatureSource.STORED and data.shards is None
+    if stored and augment is not None and augment.reverb is not None:
+        raise ConfigError("augment.reverb acts on waveforms; set data.features=ON_THE_FLY, or augment.reverb=null")
     return TrainLoader(cuts, tokenizer, data, augment, fbank=fbank, capacity=capacity, rank=rank, world_size=world_size)
 
 
 def all_cuts(data: DataConfig) -> CutSet:
     """The cuts that are trained on, at all their speeds, fit or unfit."""
+    if data.shards is not None:
+        return _at_all_speeds(read_shards(data.shards), replace(data, lazy=True))
     if data.features is FeatureSource.STORED:
         return read_cuts(feats_path(data.folder, data.train), lazy=data.lazy)
     return _at_all_speeds(read_cuts(cuts_path(data.folder, data.train), lazy=data.lazy), data)
@@ -193,7 +201,8 @@ def _augmenter(augment: AugmentConfig | None, fbank: Fbank) -> Augmenter | None:
     if augment is None:
         return None
     pool = NoisePool(read_cuts(augment.noise.cuts), augment.noise, fbank) if augment.noise else None
-    return Augmenter(augment, pool)
+    rooms = ReverbPool(read_cuts(augment.reverb.cuts), augment.reverb) if augment.reverb else None
+    return Augmenter(augment, pool, rooms)
 
 
 def _at_all_speeds(cuts: CutSet, data: DataConfig) -> CutSet:

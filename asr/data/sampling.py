@@ -56,7 +56,7 @@ class Sampler:
         self._constraint = constraint
         self._rank, self._world_size = rank, world_size
         # Boundaries are estimated once, on the first cuts, so that a new epoch starts quickly.
-        first = list(islice(self._cuts, 10_000))
+        first = [cut.drop_in_memory_data() for cut in islice(self._cuts, 10_000)]
         if not first:
             raise DataError(
                 "there are no training cuts; prepare the corpus, or see quarantine.tsv for why they are unfit"
