@@ -77,7 +77,8 @@ def steps_per_epoch(config: RunConfig, audio: Audio | None) -> tuple[int, str] |
     if audio is not None and audio.utterances is not None and (Path(data.folder) / "tokenizer.json").exists():
         tokenizer = load_tokenizer(Path(data.folder) / "tokenizer.json")
         loader = train_loader(data, tokenizer, None, rank=0, world_size=training.processes)
-        return -(-loader.num_batches(0) // training.accumulate), f"the first epoch, planned for {training.processes} processes"
+        steps = -(-loader.num_batches(0) // training.accumulate)
+        return steps, f"the first epoch, planned for {training.processes} processes"
     if audio is None:
         return None
     batch_s = data.max_duration_s * training.processes * training.accumulate
