@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +22,7 @@ from asr.nn.schedule import set_schedule_position
 from asr.optim import ScaledAdam, parameter_groups
 from asr.training.objective import TransducerObjective
 
-LARGE = {
+LARGE: dict[str, Any] = {
     "num_layers": [2, 2, 4, 5, 4, 2],
     "encoder_dims": [192, 256, 512, 768, 512, 256],
     "unmasked_dims": [192, 192, 256, 320, 256, 192],

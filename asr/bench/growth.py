@@ -22,6 +22,7 @@ WHOLE_S = (5, 10, 20, 40, 80, 160)
 """Beyond, weights of every frame for every other one take more memory than time."""
 STEPPED_S = (5, 10, 20, 40, 80, 160, 320, 640, 1200)
 CONTEXT = ChunkContext(chunk_size=32, left_context=128)
+STREAM = StreamConfig(chunk_size=32, left_context=128)
 
 
 @torch.inference_mode()
@@ -77,7 +78,7 @@ def _small() -> Recognizer:
 def _stream_minutes() -> list[float]:
     """Seconds of computing per second of audio, minute by minute, from samples to text."""
     recognizer = _small()
-    stream = recognizer.stream(StreamConfig(chunk_size=CONTEXT.chunk_size, left_context=CONTEXT.left_context))
+    stream = recognizer.stream(STREAM)
     costs = []
     for _ in range(HOUR_S // 60):
         start = time.process_time()

@@ -13,10 +13,14 @@ from pathlib import Path
 from asr.bench.result import Row
 from asr.bench.timing import settle
 from asr.bench.training import training_step
-from asr.bench.yardstick import our_work, yardstick_work
+from asr.bench.yardstick import Work, our_work, yardstick_work
 
 STEPS = 3
-SIDES = {"ours": our_work, "recomputed": partial(our_work, recompute=True), "theirs": yardstick_work}
+SIDES: dict[str, Callable[[], Work]] = {
+    "ours": our_work,
+    "recomputed": partial(our_work, recompute=True),
+    "theirs": yardstick_work,
+}
 
 
 def run() -> list[Row]:
@@ -36,7 +40,12 @@ def print_growth(side: str) -> None:
     settle()
     work = SIDES[side]()
     work.model.train()
-    print_growth_of(lambda: [training_step(work) for _ in range(STEPS)])
+    print_growth_of(partial(_steps, work))
+
+
+def _steps(work: Work) -> None:
+    for _ in range(STEPS):
+        training_step(work)
 
 
 def print_growth_of(run: Callable[[], object]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -37,7 +38,7 @@ def run() -> list[Row]:
         with torch.inference_mode():
             found[f"{name}, inference"] = _shares(work)
         work.model.train()
-        found[f"{name}, training"] = _shares(lambda work=work: training_step(work))
+        found[f"{name}, training"] = _shares(partial(training_step, work))
     _draw(found)
     return [
         Row(work=f"{side}: {kind}", value=share, note="share of time")

@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -19,7 +20,7 @@ from asr.models.transducer import Transducer, TransducerConfig
 from asr.models.zipformer import ZipformerConfig
 from asr.text import CharTokenizer
 
-SMALL = {
+SMALL: dict[str, Any] = {
     "num_layers": [2, 2, 2, 2, 2, 2],
     "encoder_dims": [192, 256, 256, 256, 256, 256],
     "unmasked_dims": [192] * 6,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,8 @@ FORWARD_FLOP = 77e9
 SCHEDULE_POSITION = 10000.0
 
 
-class Work(NamedTuple):
+@dataclass(frozen=True)
+class Work:
     """A model with what it is given; calling it runs the encoder."""
 
     model: nn.Module

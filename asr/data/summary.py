@@ -37,7 +37,9 @@ class SplitSummary(NamedTuple):
 
 def summarise(name: str, cuts: Iterable[Cut]) -> SplitSummary:
     """Go through a split once; no audio is read."""
-    durations, speakers, characters = [], set(), Counter[str]()
+    durations: list[float] = []
+    speakers: set[str] = set()
+    characters: Counter[str] = Counter()
     for cut in cuts:
         durations.append(cut.duration)
         speakers.update(s.speaker for s in cut.supervisions if s.speaker)

@@ -33,5 +33,5 @@ def _casts() -> bool:
 
 
 def _compiles() -> bool:
-    compiler = getattr(torch, "compiler", None)
-    return hasattr(compiler, "is_compiling") and compiler.is_compiling()
+    is_compiling = getattr(getattr(torch, "compiler", None), "is_compiling", None)  # since torch 2.1
+    return is_compiling is not None and is_compiling()

@@ -139,11 +139,13 @@ class ScaledAdam(torch.optim.Optimizer):
         # -lr·g/(√(v/κ) + ε) as -lr·√κ·g/(√v + √κ·ε): one pass less over everything
         correction = _bias_root(group)
         rates = -(1 - group["beta1"]) * group["lr"] * factor * correction * step_sizes(group)
+        squares, deltas = ([self.state[param][key] for param in params] for key in MOMENTS)
         growth = None if size_steps is None else ((1 - group["beta1"]) * size_steps).tolist()
         update(
             params,
             [param.grad if finite else None for param in params],
-            *([self.state[param][key] for param in params] for key in MOMENTS),
+            squares,
+            deltas,
             rates.tolist(),
             growth,
             Factors(
