@@ -33,7 +33,7 @@ def use_k2(backend: Backend, symbols: Tensor, num_frames: int, fastemit: float =
             raise ConfigError(f"loss.fastemit={fastemit} is nothing that k2 can do; use loss.backend=auto")
         return False
     if backend is Backend.AUTO:
-        # On a CPU ours needs less time and memory (`asr bench k2_loss`), on a GPU without Triton two launches a frame.
+        # Ours launches two operations a frame, which only a GPU without Triton minds.
         on_gpu = symbols.device.type == "cuda" and find_spec("triton") is None
         return on_gpu and _fits(symbols, num_frames) and has_k2() and load_k2().with_cuda
     if backend is Backend.TORCH:

@@ -8,13 +8,13 @@ from asr.losses import TransducerLossConfig, loss_scales
 
 def test_scales_move_linearly_and_then_stay():
     cfg = TransducerLossConfig(warm_steps=100, simple_scale=0.5, ctc_scale=0.2)
-    assert loss_scales(cfg, 1) == pytest.approx((0.995, 0.109, 0.2))
-    assert loss_scales(cfg, 50) == pytest.approx((0.75, 0.55, 0.2))
-    assert loss_scales(cfg, 100) == loss_scales(cfg, 10**6) == (0.5, 1.0, 0.2)
+    assert loss_scales(cfg, 1) == pytest.approx((0.995, 0.109, 0.2, 0.0))
+    assert loss_scales(cfg, 50) == pytest.approx((0.75, 0.55, 0.2, 0.0))
+    assert loss_scales(cfg, 100) == loss_scales(cfg, 10**6) == (0.5, 1.0, 0.2, 0.0)
 
 
 def test_no_warm_up_starts_at_the_final_scales():
-    assert loss_scales(TransducerLossConfig(warm_steps=0), 1) == (0.5, 1.0, 0.0)
+    assert loss_scales(TransducerLossConfig(warm_steps=0), 1) == (0.5, 1.0, 0.0, 0.0)
 
 
 @pytest.mark.parametrize(
