@@ -166,6 +166,7 @@ def test_linear_of_a_slice(onednn):
     assert_same(linear, lambda x, weight: x @ weight.t(), [x, weight])
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.trace` is deprecated:DeprecationWarning")
 def test_kernels_step_aside_where_torch_is_watched():
     x = torch.randn(3)
     seen = []
