@@ -68,6 +68,9 @@ async def _talk(socket: WebSocket, session: Session, limit_s: float) -> None:
         await socket.close(session.close_code)
     except asyncio.TimeoutError:
         pass
+    except RuntimeError:
+        # The server below has closed by itself, after a message too long or a ping without answer.
+        raise WebSocketDisconnect from None
 
 
 async def _listen(socket: WebSocket, session: Session, encoding: str, limits: LimitConfig) -> None:
