@@ -57,4 +57,4 @@ def test_learns_scores_and_exports(corpus, data_dir, tmp_path):
     assert report.unit is unit and report.counts.reference_words > 0
     pytest.importorskip("onnx")
     assert main(["export", str(run_dir)]) == 0
-    assert list(run_dir.glob("export-streaming/*.onnx"))
+    assert list(run_dir.rglob("export-streaming/*.onnx"))
