@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import torch
 from torch import nn
 
@@ -75,7 +77,7 @@ def test_sees_neither_the_future_nor_padding():
 
 def test_sizes_as_published():
     """With 500 symbols and memories as wide as the small, medium and large encoders."""
-    with torch.device("meta"):
+    with torch.device("meta") if hasattr(torch.device, "__enter__") else nullcontext():
         counts = [
             sum(p.numel() for p in AttentionDecoder(AttentionDecoderConfig(), dim, 500).parameters())
             for dim in (256, 512, 768)
