@@ -26,6 +26,12 @@ class LoadedModel(NamedTuple):
     path: Path
     metadata: dict[str, Any]
 
+    @property
+    def folder(self) -> Path:
+        """Where results of this model belong: the folder of its run, else that of its file."""
+        folder = self.path.resolve().parent
+        return folder.parent if folder.name == "checkpoints" else folder
+
 
 def load_model(path: Path | str) -> LoadedModel:
     """Load a model for decoding.

@@ -47,7 +47,7 @@ def main(argv: Sequence[str]) -> int:
     if config.num_threads is not None:
         torch.set_num_threads(config.num_threads)
     loaded = load_model(config.checkpoint)
-    out = Path(config.out) if config.out else loaded.path.resolve().parent / "results"
+    out = Path(config.out) if config.out else loaded.folder / "results"
     sets = test_sets(config.data, loaded.metadata.get("origin", {}), scratch=out / "lists")
     reports = [decode_set(loaded, config, name, cuts, out) for name, cuts in sets.items()]
     Console().print(make_table(reports, title=f"{loaded.path}"))

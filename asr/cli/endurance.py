@@ -44,7 +44,7 @@ def main(argv: Sequence[str]) -> int:
         raise ConfigError("the model does not say what it was tested on, so there is nothing to play to it")
     utterances = read_utterances(Path(origin["folder"]), split=origin["test"][0])
     recognizer = Recognizer(loaded.model, loaded.tokenizer)
-    out = Path(config.out) if config.out else loaded.path.resolve().parent / "endurance.json"
+    out = Path(config.out) if config.out else loaded.folder / "endurance.json"
     minutes: list[Minute] = []
     for minute in endure(recognizer, utterances, config, minutes=max(round(60 * config.hours), 2)):
         minutes.append(minute)

@@ -40,7 +40,7 @@ def main(argv: Sequence[str]) -> int:
     samples = load_16k(files[0]).samples if files else load_samples(sample_of(checkpoint))
     features, _ = Fbank()(samples[None], torch.tensor([len(samples)]))
     both = both_ways(loaded.model, features[0], context)
-    out = Path(config.out) if config.out else loaded.path.resolve().parent / "equality.png"
+    out = Path(config.out) if config.out else loaded.folder / "equality.png"
     title = f"{kind_of(loaded.model.config.encoder)}, chunk {config.chunk_size}, left {config.left_context}"
     draw_equality(both, out, title=title)
     print(f"largest difference {float(both.difference.max()):.2e} over {len(both.direct)} frames; picture: {out}")

@@ -39,7 +39,7 @@ def main(argv: Sequence[str]) -> int:
     from asr.export import export_model
 
     loaded, console = load_model(config.checkpoint), Console(soft_wrap=True, highlight=False)
-    folder = Path(config.out or loaded.path.resolve().parent / f"export-{config.mode.value}")
+    folder = Path(config.out or loaded.folder / f"export-{config.mode.value}")
     with console.status("exporting"):
         report = export_model(loaded.model, loaded.tokenizer, folder, config)
     for graph in (report.encoder, report.decoder, report.joiner):

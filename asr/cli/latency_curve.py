@@ -46,7 +46,7 @@ def main(argv: Sequence[str]) -> int:
     if config.num_threads is not None:
         torch.set_num_threads(config.num_threads)
     loaded = load_model(config.checkpoint)
-    out = Path(config.out) if config.out else loaded.path.resolve().parent / "latency-curve"
+    out = Path(config.out) if config.out else loaded.folder / "latency-curve"
     sets = test_sets(config.data, loaded.metadata.get("origin", {}), scratch=out / "lists")
     name, cuts = next(iter(sets.items()))
     _forget_others(out / "points", config, loaded)
@@ -55,7 +55,7 @@ def main(argv: Sequence[str]) -> int:
     (out / "latency-curve.md").write_text(table, encoding="utf-8")
     everything = [json.loads(report.to_json()) for report in reports]
     (out / "latency-curve.json").write_text(json.dumps(everything, indent=1, ensure_ascii=False), encoding="utf-8")
-    draw_curve(reports, out / "latency-curve.png", title=f"{loaded.path.resolve().parent.name}, {name}")
+    draw_curve(reports, out / "latency-curve.png", title=f"{loaded.folder.name}, {name}")
     print(table, end="")
     Console(stderr=True).print(f"picture and tables: {out}", highlight=False)
     return 0

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Coroutine
+from typing import Any
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
@@ -64,13 +66,18 @@ async def _talk(socket: WebSocket, session: Session, limit_s: float) -> None:
     """Send what there is to tell, to the end; a client that does not read is left."""
     try:
         async for event in session.events():
-            await asyncio.wait_for(socket.send_json(event), limit_s)
-        await socket.close(session.close_code)
+            await asyncio.wait_for(_unless_closed(socket.send_json(event)), limit_s)
+        await _unless_closed(socket.close(session.close_code))
     except asyncio.TimeoutError:
         pass
-    except RuntimeError:
-        # The server below has closed by itself, after a message too long or a ping without answer.
-        raise WebSocketDisconnect from None
+
+
+async def _unless_closed(sending: Coroutine[Any, Any, None]) -> None:
+    """The server below closes by itself after a message too long or a ping without answer: that is a client gone."""
+    try:
+        await sending
+    except RuntimeError as error:
+        raise WebSocketDisconnect from error
 
 
 async def _listen(socket: WebSocket, session: Session, encoding: str, limits: LimitConfig) -> None:
