@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from lhotse import CutSet
 from lhotse.cut import Cut
-from lhotse.dataset.sampling import SimpleCutSampler
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -117,11 +116,17 @@ def eval_loader(
         tail_frames: frames of digital silence behind each utterance, 100 Hz, counted in its length.
     """
     longest_first = sorted(cuts, key=lambda cut: (-cut.duration, cut.id))
-    sampler = SimpleCutSampler(
-        CutSet.from_cuts(longest_first), max_duration=data.max_duration_s, shuffle=False, rank=0, world_size=1
-    )
-    plan = (PlannedBatch(index, 0, batch) for index, batch in enumerate(sampler))
+    batches = _side_by_side(longest_first, data.max_duration_s)
+    plan = (PlannedBatch(index, 0, CutSet.from_cuts(batch)) for index, batch in enumerate(batches))
     return _prepare(plan, _BatchMaker(tokenizer, Fbank(fbank), tail_frames=tail_frames), data)
+
+
+def _side_by_side(longest_first: list[Cut], max_duration_s: float) -> Iterator[list[Cut]]:
+    """Neighbours whose durations, padding included, add up to no more; one that is longer goes alone."""
+    while longest_first:
+        count = max(int(max_duration_s / max(longest_first[0].duration, 1e-9)), 1)
+        batch, longest_first = longest_first[:count], longest_first[count:]
+        yield batch
 
 
 def split_cuts(data: DataConfig, split: str) -> CutSet:
