@@ -17,7 +17,8 @@ from asr.decoding.run import decode_whole
 from asr.errors import StreamError
 from asr.features import load_16k
 from asr.streaming import Recognizer, Result, Stream, StreamConfig
-from tests.conftest import REPO
+from tests.models.make import DIGITS
+from tests.models.strings import digit_strings
 from tests.streaming.tiny_recognizer import offline_features
 
 SETTINGS = [
@@ -108,23 +109,15 @@ def test_streams_that_go_wrong_harm_nobody(recognizer, recordings):
     assert [stream.final for stream in streams] == [masked_pass(recognizer, clip, cfg) for clip in clips]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", range(2))
-def test_a_trained_model_hears_the_last_word_of_every_utterance(seed):
-    """The digits test set: the same words as in one masked pass, to the last one, whatever the pieces."""
-    cuts_file, folder = REPO / "data" / "digits" / "cuts-test.jsonl.gz", REPO / "exp" / "digits"
-    if not cuts_file.exists() or not (folder / "averaged.safetensors").exists():
-        pytest.skip("no trained digits model; run `asr prepare`, `asr train` and `asr average` for recipe=digits")
-    from asr.data import read_cuts
-    from asr.data.loading import load_samples
-
-    recognizer, draw = asr.load(str(folder)), random.Random(seed)
-    cuts = list(read_cuts(cuts_file))[seed::4]
-    audio = [load_samples(cut) for cut in cuts]
-    settings = [draw.choice(SETTINGS) for _ in cuts]
+@pytest.mark.parametrize("count, seed", [(14, 0), pytest.param(120, 1, marks=pytest.mark.slow)])
+def test_a_trained_model_hears_every_word_to_the_last(data_dir, count, seed):
+    """Connected digits of the test list: the words of one masked pass, whatever the pieces, company and chunks."""
+    recognizer, draw = asr.load(str(DIGITS)), random.Random(seed)
+    strings = digit_strings(data_dir, count=count)
+    settings = [SETTINGS[(i + seed) % len(SETTINGS)] for i in range(count)]
     streams = [recognizer.stream(cfg) for cfg in settings]
-    converse(recognizer, streams, audio, draw)
-    expected = [masked_pass(recognizer, samples, cfg) for samples, cfg in zip(audio, settings)]
+    converse(recognizer, streams, [string.samples for string in strings], draw)
+    expected = [masked_pass(recognizer, string.samples, cfg) for string, cfg in zip(strings, settings)]
     assert [stream.final.text for stream in streams] == [result.text for result in expected]
-    last = [result.text.split()[-1:] == cut.supervisions[0].text.split()[-1:] for result, cut in zip(expected, cuts)]
-    assert sum(last) > 0.9 * len(cuts)
+    last = [result.text.split()[-1:] == string.text.split()[-1:] for result, string in zip(expected, strings)]
+    assert sum(last) > 0.9 * count
