@@ -12,6 +12,8 @@ from asr.errors import AudioError
 
 MAX_KERNEL_WEIGHTS = 1 << 24
 """Above this the two rates have so little in common that the filter bank would not fit a small machine's memory."""
+_HOPS_AT_ONCE = 1 << 14
+"""Windows overlap, so all those of a long recording would take many times its own memory."""
 
 
 class Resampler(nn.Module):
@@ -24,7 +26,7 @@ class Resampler(nn.Module):
         AudioError: a rate is not positive, or the two have too small a common divisor.
     """
 
-    kernel: Tensor
+    filters: Tensor
 
     def __init__(self, in_rate: int, out_rate: int) -> None:
         super().__init__()
@@ -35,12 +37,12 @@ class Resampler(nn.Module):
         self.hop_in, self.hop_out = in_rate // common, out_rate // common
         if self.hop_out * self.hop_in > MAX_KERNEL_WEIGHTS:
             raise AudioError(f"cannot resample from {in_rate} to {out_rate} Hz: no common divisor; use a standard rate")
-        kernel = torch.zeros(1, 1, 1)
+        filters = torch.zeros(1, 1)
         self.reach = 0
         if in_rate != out_rate:
             inner = Resample(in_rate, out_rate)
-            kernel, self.reach = inner.kernel, int(inner.width)
-        self.register_buffer("kernel", kernel, persistent=False)
+            filters, self.reach = inner.kernel[:, 0].t().contiguous(), int(inner.width)
+        self.register_buffer("filters", filters, persistent=False)  # (samples they see, hop_out)
 
     def forward(self, samples: Tensor) -> Tensor:
         """(N,) samples at the old rate to (ceil(N * out / in),) at the new."""
@@ -61,7 +63,7 @@ class ResamplerStream:
 
     def _reset(self) -> None:
         # In front of a recording there is silence, as far as the kernel reaches.
-        self._pending = self._resampler.kernel.new_zeros(self._resampler.reach)
+        self._pending = self._resampler.filters.new_zeros(self._resampler.reach)
         self._num_in = 0
         self._num_out = 0
 
@@ -85,12 +87,14 @@ class ResamplerStream:
             self._num_out += len(samples)
             return samples
         pending = torch.cat([self._pending, samples])
-        num_hops = max(0, (len(pending) - r.kernel.shape[-1]) // r.hop_in + 1)
+        num_hops = max(0, (len(pending) - len(r.filters)) // r.hop_in + 1)
         if num_hops == 0:
             self._pending = pending
             return pending[:0]
-        # One hop turns hop_in samples into hop_out: the kernel has one filter per output phase.
-        phases = torch.nn.functional.conv1d(pending[None, None], r.kernel, stride=r.hop_in)[0]
+        # One hop turns hop_in samples into hop_out, each by a filter of its own. A product and no convolution, of which
+        # the library behind torch keeps a plan for every length it meets: pieces have any.
+        windows = pending.unfold(0, len(r.filters), r.hop_in)
+        phases = torch.cat([some @ r.filters for some in windows.split(_HOPS_AT_ONCE)])
         self._pending = pending[num_hops * r.hop_in :].clone()
         self._num_out += num_hops * r.hop_out
-        return phases.t().reshape(-1)
+        return phases.reshape(-1)

@@ -9,6 +9,7 @@ import torch
 from torchaudio.functional import resample
 from torchaudio.transforms import Resample
 
+from asr.bench.endurance import resident_bytes
 from asr.errors import AudioError
 from asr.features import Resampler, load_16k, read_audio
 
@@ -121,6 +122,17 @@ def test_resampling_equals_torchaudio(old, new):
     torch.testing.assert_close(ours, Resample(old, new)(samples), rtol=0, atol=1e-6)
     # The functional form makes its kernel in single precision.
     torch.testing.assert_close(ours, resample(samples, old, new), rtol=0, atol=1e-4)
+
+
+def test_pieces_of_many_lengths_leave_nothing_behind():
+    """A server met every length there is, and the library below kept a plan for each."""
+    stream = Resampler(48000, 16000).stream()
+    samples = torch.randn(40000)
+    stream.accept(samples)
+    before = resident_bytes()
+    for length in range(30000, 40000, 40):
+        stream.accept(samples[:length])
+    assert resident_bytes() - before < 10 * 2**20
 
 
 def test_same_rate_changes_nothing():
