@@ -5,6 +5,7 @@ from asr.data.capacity import Bin, Capacity, bins_for
 from asr.data.collate import Batch, collate
 from asr.data.config import (
     AugmentConfig,
+    ColourConfig,
     DataConfig,
     FeatureSource,
     LevelConfig,
@@ -39,6 +40,7 @@ __all__ = [
     "Capacity",
     "DataConfig",
     "FeatureSource",
+    "ColourConfig",
     "LevelConfig",
     "Manifest",
     "MaskConfig",

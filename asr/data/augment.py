@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from asr.data.colour import vary_colour
 from asr.data.config import AugmentConfig
 from asr.data.draw import Draw
 from asr.data.level import add_silence, vary_level
@@ -41,6 +42,8 @@ class Augmenter:
             features = vary_warp(features, cfg.warp, draw, min_frames=min_frames)
         if cfg.level:
             features = vary_level(features, cfg.level, draw)
+        if cfg.colour:
+            features = vary_colour(features, cfg.colour, draw)
         if cfg.silence:
             features = add_silence(features, cfg.silence, draw)
         if self._noise and not noisy:

@@ -137,6 +137,25 @@ class LevelConfig:
 
 
 @dataclass(kw_only=True)
+class ColourConfig:
+    """Other microphones: smooth frequency responses of random shape."""
+
+    prob: float = 0.5
+    """Share of utterances that are coloured, 0 to 1."""
+    max_db: float = 8.0
+    """Largest gain or loss of a bin, dB."""
+    bends: int = 5
+    """Points of the curve, spread evenly over the mel bins, that are drawn; it is straight between them; 2 or more."""
+
+    def __post_init__(self) -> None:
+        _check_probs("augment.colour", self, "prob")
+        if self.max_db < 0 or self.bends < 2:
+            raise ConfigError(
+                f"augment.colour.max_db={self.max_db} must be 0 or more and augment.colour.bends={self.bends} 2 or more"
+            )
+
+
+@dataclass(kw_only=True)
 class SilenceConfig:
     """Silence before and behind the speech, so that neither an abrupt end nor a padded one surprises the model."""
 
@@ -212,6 +231,8 @@ class AugmentConfig:
     """Tempo and frequency."""
     level: LevelConfig | None = field(default_factory=LevelConfig)
     """Level over an unchanged background."""
+    colour: ColourConfig | None = None
+    """Microphones."""
     silence: SilenceConfig | None = field(default_factory=SilenceConfig)
     """Silence at the ends."""
     reverb: ReverbConfig | None = None

@@ -7,8 +7,18 @@ import math
 import pytest
 import torch
 
-from asr.data import AugmentConfig, Augmenter, LevelConfig, MaskConfig, NoiseConfig, SilenceConfig, WarpConfig
+from asr.data import (
+    AugmentConfig,
+    Augmenter,
+    ColourConfig,
+    LevelConfig,
+    MaskConfig,
+    NoiseConfig,
+    SilenceConfig,
+    WarpConfig,
+)
 from asr.data import spec_augment_rows as mask_rows
+from asr.data.colour import change_colour, vary_colour
 from asr.data.draw import Draw, derive_seed
 from asr.data.level import add_silence, background, change_level
 from asr.data.masks import spec_augment
@@ -47,6 +57,20 @@ def test_without_filling_up_the_background_would_sink():
 
 def test_a_higher_level_raises_everything():
     torch.testing.assert_close(change_level(LOUD, 6.0, Draw(1)), LOUD + math.log(10) * 0.6)
+
+
+def test_colour_is_a_straight_line_between_its_bends():
+    gain = (change_colour(LOUD, torch.tensor([10.0, 0.0, -10.0])) - LOUD) * 10 / math.log(10)
+    torch.testing.assert_close(gain[0], torch.linspace(10, -10, 80), atol=1e-4, rtol=0)
+    torch.testing.assert_close(gain, gain[:1].expand_as(gain), atol=1e-4, rtol=0)
+
+
+def test_colours_differ_and_stay_within_their_bound():
+    cfg = ColourConfig(prob=1.0, max_db=8.0)
+    gains = torch.stack([(vary_colour(LOUD, cfg, Draw(seed)) - LOUD)[0] for seed in range(20)]) * 10 / math.log(10)
+    assert gains.abs().max() <= 8.0 + 1e-4
+    assert len(gains.round(decimals=2).unique(dim=0)) == 20
+    assert vary_colour(LOUD, ColourConfig(prob=0.0), Draw(1)) is LOUD
 
 
 def test_background_is_made_of_the_quietest_frames():
@@ -194,6 +218,7 @@ def test_seeds_differ_by_what_they_are_for():
         (lambda: MaskConfig(freq_masks=-1), "augment.masks.freq_masks"),
         (lambda: MaskConfig(time_mask_frames=0), "augment.masks.time_mask_frames"),
         (lambda: LevelConfig(min_db=1.0, max_db=0.0), "augment.level.min_db"),
+        (lambda: ColourConfig(bends=1), "augment.colour.bends"),
         (lambda: SilenceConfig(max_frames=0), "augment.silence.max_frames"),
         (lambda: WarpConfig(tempo=0.9), "augment.warp.tempo"),
         (lambda: NoiseConfig(min_snr_db=30.0), "augment.noise.min_snr_db"),
