@@ -1,4 +1,4 @@
-"""Lengths, masks, and mapping over trees of tensors."""
+"""Lengths, masks, mapping over trees of tensors, and tensors that are spread over processes."""
 
 from __future__ import annotations
 
@@ -46,3 +46,28 @@ def tree_cat(trees: Sequence[Any]) -> Any:
 def tree_select(tree: Any, rows: Tensor) -> Any:
     """Pick, drop or reorder batch rows, (R,) int64, of every leaf."""
     return tree_map(lambda leaf: leaf.index_select(0, rows), tree)
+
+
+def is_spread(x: Tensor) -> bool:
+    """Whether several processes hold a share of the tensor each (torch's DTensor)."""
+    return hasattr(x, "full_tensor")
+
+
+def share(x: Tensor) -> Tensor:
+    """This process' share of a spread tensor, in the same memory; any other tensor as it is."""
+    return x.to_local() if is_spread(x) else x  # type: ignore[operator]
+
+
+def whole(x: Tensor) -> Tensor:
+    """All shares of a spread tensor together, for which every process must ask; any other tensor as it is."""
+    return x.full_tensor() if is_spread(x) else x  # type: ignore[operator]
+
+
+def shared_like(x: Tensor, like: Tensor) -> Tensor:
+    """A whole tensor that every process has, spread as `like` is."""
+    if not is_spread(like):
+        return x
+    from torch.distributed.tensor import distribute_tensor
+
+    there = x.to(share(like).device)
+    return distribute_tensor(there, like.device_mesh, like.placements, src_data_rank=None)  # type: ignore[attr-defined]

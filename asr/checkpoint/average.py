@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from asr.checkpoint.format import read_checkpoint
 from asr.errors import CheckpointError
+from asr.tensors import share, shared_like
 
 
 class RunningAverage:
@@ -42,9 +43,10 @@ class RunningAverage:
         """
         if step < 1 or step % self.period:
             return False
-        share, state = self.period / step, state_dict()
+        weight, state = self.period / step, state_dict()
         for name, mean in self.tensors.items():
-            mean.mul_(1 - share).add_(state[name].detach().to(mean), alpha=share)
+            ours, theirs = share(mean), share(state[name].detach())
+            ours.mul_(1 - weight).add_(theirs.to(ours), alpha=weight)
         return True
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
@@ -61,7 +63,7 @@ class RunningAverage:
         for name, mean in self.tensors.items():
             if tensors[name].shape != mean.shape:
                 raise CheckpointError(f"the saved average of {name} has another shape; resume with its own model")
-            mean.copy_(tensors[name])
+            mean.copy_(shared_like(tensors[name], mean))
 
 
 class ExponentialAverage:
@@ -77,13 +79,13 @@ class ExponentialAverage:
     def __init__(self, model: nn.Module, *, decay: float) -> None:
         self.decay = decay
         state = {name: value for name, value in model.state_dict().items() if value.is_floating_point()}
-        self._model = list(state.values())
+        self._model = [share(value.detach()) for value in state.values()]
         self.tensors = {name: value.detach().clone() for name, value in state.items()}
 
     @torch.no_grad()
     def update(self) -> None:
         """Take in the model as it is."""
-        averages = list(self.tensors.values())
+        averages = [share(tensor) for tensor in self.tensors.values()]
         torch._foreach_mul_(averages, self.decay)
         torch._foreach_add_(averages, self._model, alpha=1 - self.decay)
 
@@ -92,7 +94,7 @@ class ExponentialAverage:
         for name, mean in self.tensors.items():
             if name not in tensors or tensors[name].shape != mean.shape:
                 raise CheckpointError(f"the saved average has no fitting {name}; resume with its own model")
-            mean.copy_(tensors[name])
+            mean.copy_(shared_like(tensors[name], mean))
 
 
 def interval_average(

@@ -16,6 +16,7 @@ from asr.kernels.scaled_adam import Factors, update
 from asr.optim.clipping import ClipReport, MedianClipping
 from asr.optim.config import ScaledAdamConfig
 from asr.optim.sizes import Measured, measure, step_sizes, update_sizes, weighted_norms
+from asr.tensors import share, shared_like
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +36,8 @@ class ScaledAdam(torch.optim.Optimizer):
 
     Per-tensor numbers (sizes, norms) live on the host as small float64 vectors. The only wait for an accelerator is one
     copy of them per step; in exchange each update is a handful of list operations with a factor per tensor.
+
+    Parameters may be spread over processes (torch's DTensor): each moves its shares, by numbers of whole tensors.
 
     Args:
         params: named parameters, such as `model.named_parameters()`, or groups of them: mappings with
@@ -139,11 +142,11 @@ class ScaledAdam(torch.optim.Optimizer):
         # -lr·g/(√(v/κ) + ε) as -lr·√κ·g/(√v + √κ·ε): one pass less over everything
         correction = _bias_root(group)
         rates = -(1 - group["beta1"]) * group["lr"] * factor * correction * step_sizes(group)
-        squares, deltas = ([self.state[param][key] for param in params] for key in MOMENTS)
+        squares, deltas = ([share(self.state[param][key]) for param in params] for key in MOMENTS)
         growth = None if size_steps is None else ((1 - group["beta1"]) * size_steps).tolist()
         update(
-            params,
-            [param.grad if finite else None for param in params],
+            [share(param) for param in params],
+            [share(param.grad) if finite and param.grad is not None else None for param in params],
             squares,
             deltas,
             rates.tolist(),
@@ -155,7 +158,7 @@ class ScaledAdam(torch.optim.Optimizer):
                 eps=correction * group["eps"],
             ),
         )
-        _clamp([params[i] for i in group["is_scalar"].nonzero().flatten().tolist()], group["scalar_max"])
+        _clamp([share(params[i]) for i in group["is_scalar"].nonzero().flatten().tolist()], group["scalar_max"])
 
     # -- saving and restoring
 
@@ -299,4 +302,4 @@ def _moment(tensors: Mapping[str, Tensor], key: str, name: str, param: Tensor) -
     if value is None:
         raise CheckpointError(f"the saved optimizer has no {key} for {name}; its file was cut or edited")
     _check_shape(f"optimizer {key} of {name}", value, param)
-    return torch.zeros_like(param).copy_(value)
+    return torch.zeros_like(param).copy_(shared_like(value, param))

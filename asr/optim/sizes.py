@@ -6,12 +6,14 @@ Functions here take a parameter group of the optimizer, N parameters with host v
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
 
-from asr.kernels.scaled_adam import sums
+from asr.kernels.scaled_adam import Sums, sums
+from asr.tensors import is_spread, share
 
 MAX_GRAD_NORM = 1e18  # the square of anything larger nears the end of float32
 MAX_SIZE_STEP = 0.1  # no tensor grows or shrinks by more than this share in one size step
@@ -33,11 +35,26 @@ class Measured(NamedTuple):
 def measure(group: dict[str, Any]) -> Measured:
     """Reduce gradients (and sizes, when they are due) to a small vector each."""
     params = group["params"]
-    found = sums(params, [param.grad for param in params], sizes=group["step"] == 0 or is_size_step(group))
+    grads = [None if param.grad is None else share(param.grad) for param in params]
+    found = sums([share(param) for param in params], grads, sizes=group["step"] == 0 or is_size_step(group))
+    found = _over_processes(found, params)
     numel = torch.tensor([param.numel() for param in params], dtype=torch.float64)
     return Measured(
         found.grad_norms, found.dots, None if found.param_norms is None else found.param_norms / numel.sqrt()
     )
+
+
+def _over_processes(found: Sums, params: Sequence[Tensor]) -> Sums:
+    """Numbers of whole tensors, from those of each process' share; tensors that are not spread count once."""
+    spread = torch.tensor([is_spread(param) for param in params])
+    if not spread.any():
+        return found
+    sizes = torch.zeros_like(found.dots) if found.param_norms is None else found.param_norms
+    numbers = torch.stack([found.grad_norms.square(), found.dots, sizes.square()])
+    total = torch.where(spread, numbers, 0.0).to(share(params[0]).device)
+    distributed.all_reduce(total)
+    squares, dots, sizes = torch.where(spread, total.to("cpu"), numbers)
+    return Sums(squares.sqrt(), dots, None if found.param_norms is None else sizes.sqrt())
 
 
 def is_size_step(group: dict[str, Any]) -> bool:

@@ -21,7 +21,7 @@ from asr.text import Tokenizer, load_tokenizer
 from asr.training.arrangement import Arrangement
 from asr.training.clock import RegularisationClock
 from asr.training.compiled import compile_layers
-from asr.training.config import TrainingConfig
+from asr.training.config import Parallel, TrainingConfig
 from asr.training.guard import Guard
 from asr.training.journal import Journal, QuietJournal
 from asr.training.memory import MemoryProbe, fit_batches, memory_limit
@@ -33,6 +33,7 @@ from asr.training.recompute import recompute_layers
 from asr.training.regularisers import RegulariserMemory
 from asr.training.rescue import Rescue
 from asr.training.run_config import RunConfig
+from asr.training.sharding import shard
 from asr.training.snapshot import Snapshot
 from asr.training.stepper import Stepper
 from asr.training.trainer import Trainer
@@ -68,11 +69,12 @@ def build_trainer(config: RunConfig) -> Trainer:
     model = build_model(config, tokenizer)
     if training.warm_start is not None and not list_checkpoints(run_dir / "checkpoints"):
         journal.line(warm_start(model, tokenizer, Path(training.warm_start)).sentence())
-    model.to(world.device)
-    snapshot = build_snapshot(config, model, tokenizer, world)
-    objective = TransducerObjective(model, config.loss, config.consistency)
+    objective = TransducerObjective(model.to(world.device), config.loss, config.consistency)
     for remark in lighten(objective, training, world):
         journal.line(remark)
+    if training.parallel is Parallel.FSDP and world.size > 1:
+        shard(objective)
+    snapshot = build_snapshot(config, model, tokenizer, world)
     capacity = fitting_batches(config, objective, snapshot, tokenizer)
     loader = train_loader(
         config.data, tokenizer, config.augment, capacity=capacity, rank=world.rank, world_size=world.size

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import Enum
 
 from asr.errors import ConfigError
 from asr.training.guard import GuardConfig
 from asr.training.precision import Precision
+
+
+class Parallel(Enum):
+    """What several processes have of a model."""
+
+    DDP = "ddp"
+    """All of it, each."""
+    FSDP = "fsdp"
+    """A share of every tensor, for models that one device cannot hold with gradients and optimizer; slower."""
 
 
 @dataclass(kw_only=True)
@@ -25,6 +35,8 @@ class TrainingConfig:
     """Such as "cpu" or "cuda"; null: each process its own GPU where there is one."""
     warm_start: str | None = None
     """A checkpoint, or a run's folder, whose weights a new run starts from, as far as they fit; null: none."""
+    parallel: Parallel = Parallel.DDP
+    """What several processes have of the model; without meaning for one."""
     accumulate: int = 1
     """Batches per process and step; their gradients are averaged, as those of several processes are."""
     precision: Precision = Precision.FP32
@@ -75,6 +87,8 @@ class TrainingConfig:
                 raise ConfigError(f"training.{name}={getattr(self, name)} must be at least 1")
         if self.memory_limit_gb is not None and self.memory_limit_gb < 0:
             raise ConfigError(f"training.memory_limit_gb={self.memory_limit_gb} must be 0 or more, or null")
+        if self.memory_limit_gb is not None and self.parallel is Parallel.FSDP:
+            raise ConfigError("training.memory_limit_gb measures whole models; set it to null, or parallel=DDP")
         if self.keep_best < 0:
             raise ConfigError(f"training.keep_best={self.keep_best} must be 0 or more")
         if self.ema_decay is not None and not 0 < self.ema_decay < 1:

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from asr.tensors import share
+
 
 class Precision(Enum):
     """The number format of matrix products and convolutions."""
@@ -48,7 +50,7 @@ class LossScale:
 
     def unscale(self, gradients: Iterable[Tensor | None]) -> None:
         """Divide gradients by the scale, in place."""
-        if self.value != 1.0 and (found := [gradient for gradient in gradients if gradient is not None]):
+        if self.value != 1.0 and (found := [share(gradient) for gradient in gradients if gradient is not None]):
             torch._foreach_mul_(found, 1.0 / self.value)
 
     def update(self, is_good: bool) -> None:

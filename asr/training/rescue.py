@@ -10,12 +10,15 @@ from asr.checkpoint.folder import list_checkpoints, newest_good, step_of
 from asr.checkpoint.format import read_metadata
 from asr.data import Batch
 from asr.errors import CheckpointError, RillError
+from asr.nn.schedule import set_schedule_position
+from asr.nn.whiten import load_whiten_probabilities
 from asr.training.clock import RegularisationClock
 from asr.training.config import TrainingConfig
 from asr.training.evidence import write_evidence
 from asr.training.examine import Examination, Moment, examine
 from asr.training.guard import Trouble
 from asr.training.objective import TransducerObjective
+from asr.training.sharding import is_sharded, whole_model
 from asr.training.snapshot import Snapshot
 
 logger = logging.getLogger(__name__)
@@ -59,11 +62,21 @@ class Rescue:
         names = ", ".join(name for batch in batches for name in batch.ids[:4])
         consequence = "skipped" if trouble is Trouble.LOSS else "only counted"
         logger.warning("step %d: %s; %s (%s)", self.snapshot.position.step, trouble.value, consequence, names)
+        objective = self._whole_objective()
         for number, batch in enumerate(batches):
             if len(list(self.folder.glob("*.safetensors"))) < self.config.guard.keep_batches:
-                self._keep(number, batch, trouble)
+                self._keep(number, batch, trouble, objective)
 
-    def _keep(self, number: int, batch: Batch, trouble: Trouble) -> None:
+    def _whole_objective(self) -> TransducerObjective:
+        """The objective, or of a model in shares a copy that this process has all of."""
+        if not is_sharded(self.objective):
+            return self.objective
+        model = whole_model(self.objective.model)
+        set_schedule_position(model, self.clock.at(self.snapshot.position.step))
+        load_whiten_probabilities(model, self.snapshot.regularisers.named(0))
+        return TransducerObjective(model, self.objective.config, self.objective.consistency)
+
+    def _keep(self, number: int, batch: Batch, trouble: Trouble, objective: TransducerObjective) -> None:
         moment = self.moment(number)
         path = self.folder / f"step-{moment.step:06d}-{moment.slot}.safetensors"
         try:
@@ -72,7 +85,7 @@ class Rescue:
                 batch,
                 moment,
                 trouble,
-                objective=self.objective,
+                objective=objective,
                 description=self.snapshot.describe(),
                 whiten=self.snapshot.regularisers.named(number),
                 clock=self.clock.at(moment.step),
@@ -120,7 +133,8 @@ class Rescue:
 
     def diagnosis(self, batches: Sequence[Batch]) -> str:
         """What is wrong with the last step, in words."""
-        found = [examine(self.objective, batch, self.moment(number)) for number, batch in enumerate(batches)]
+        objective = self._whole_objective()
+        found = [examine(objective, batch, self.moment(number)) for number, batch in enumerate(batches)]
         self.snapshot.regularisers.enter(0)
         return max(found, key=_badness).diagnosis()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from asr.training.guard import Guard
 from asr.training.position import Position
 from asr.training.precision import LossScale
 from asr.training.regularisers import RegulariserMemory
+from asr.training.sharding import gathered
 from asr.training.world import World
 
 
@@ -57,15 +59,17 @@ class Snapshot:
             CheckpointError: it cannot be written.
         """
         regularisers = self.regularisers.to_state(self.world)
+        optimizer_tensors, optimizer_scalars = self.optimizer.state_tensors()
+        parts: dict[str, Mapping[str, Tensor]] = {
+            "model": self.model.state_dict(),
+            "average": self.average.tensors,
+            "optimizer": optimizer_tensors,
+            "ema": self.ema.tensors if self.ema else {},
+        }
+        whole = [with_prefix(name, gathered(part, keep=self.world.is_first)) for name, part in parts.items()]
         if not self.world.is_first:
             return
-        optimizer_tensors, optimizer_scalars = self.optimizer.state_tensors()
-        tensors: dict[str, Tensor] = {
-            **with_prefix("model", self.model.state_dict()),
-            **with_prefix("average", self.average.tensors),
-            **with_prefix("optimizer", optimizer_tensors),
-            **with_prefix("ema", self.ema.tensors if self.ema else {}),
-        }
+        tensors = {name: tensor for part in whole for name, tensor in part.items()}
         training = {
             **self.position.to_dict(),
             "average_period": self.average.period,

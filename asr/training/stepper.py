@@ -18,6 +18,7 @@ from asr.training.meter import Meter
 from asr.training.objective import Loss, TransducerObjective
 from asr.training.precision import Precision
 from asr.training.rescue import Rescue
+from asr.training.sharding import exchange_rest, is_sharded
 from asr.training.snapshot import Snapshot
 from asr.training.world import unsynchronised
 
@@ -59,6 +60,7 @@ class Stepper:
         self.clock, self.rescue = clock, rescue
         self.world, self.position = snapshot.world, snapshot.position
         self.parallel = self.world.parallel(objective)
+        self._is_sharded = is_sharded(objective)
         self.meter = Meter()
         self._batches: Sequence[Batch] = ()
         self._schedules_at: float | None = None
@@ -84,7 +86,8 @@ class Stepper:
         return found._replace(trouble=trouble, is_hopeless=snapshot.guard.note(trouble, found.per_frame))
 
     def _accumulate(self, batches: Sequence[Batch]) -> Found:
-        """Add up gradients. The last backward exchanges them, so all processes first agree whether to do it."""
+        """Add up gradients. Where a backward exchanges them, all processes first agree whether to do it: the last one
+        does, or, of a model in shares, each."""
         bad, total, frames, utterances = 0.0, 0.0, 0.0, 0.0
         for number, batch in enumerate(batches):
             is_last = number == len(batches) - 1
@@ -98,6 +101,8 @@ class Stepper:
                     utterances += len(batch.ids)
                 if is_last:
                     bad, total, frames, utterances = self.world.total([bad, total, frames, utterances])
+                elif self._is_sharded:
+                    bad = float(self.world.any(bad > 0))
                 if not bad:
                     self._backward(loss, batch)
             self.snapshot.regularisers.leave(number)
@@ -125,6 +130,8 @@ class Stepper:
         if trouble is Trouble.LOSS:
             self.position.bad_losses += 1
         else:
+            if self._is_sharded:
+                exchange_rest(self.objective, self.world.size)
             self._unscale()
             rate = self.schedule.rate(self.position.step, self.position.epoch)
             set_rate(optimizer, rate * guard.state.rate_factor)

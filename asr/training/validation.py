@@ -16,6 +16,7 @@ from asr.models.transducer import Transducer
 from asr.text import Tokenizer
 from asr.training.journal import Journal, QuietJournal
 from asr.training.run_config import EvaluationConfig
+from asr.training.sharding import whole_model
 from asr.training.world import World
 
 _NUM_EXAMPLES = 8
@@ -47,23 +48,24 @@ class Validation:
         Both count what the recipe counts, which may be characters. Examples go to the journal.
         Every process decodes its share of the dev set, so every one must call this.
         """
-        found = self._recognise(SearchMethod.GREEDY)
+        model = whole_model(self.model)
+        found = self._recognise(model, SearchMethod.GREEDY)
         self.journal.examples(step, _examples(found))
         numbers = {"wer": self._percent(found)}
         if self.model.ctc_head is not None and self.model.has_transducer:
-            found = self._recognise(SearchMethod.CTC_GREEDY)
+            found = self._recognise(model, SearchMethod.CTC_GREEDY)
             numbers["ctc_wer"] = self._percent(found)
         return numbers
 
     def _percent(self, found: list[Transcript]) -> float:
         return 100.0 * score(found, unit=self.unit).rate
 
-    def _recognise(self, method: SearchMethod) -> list[Transcript]:
+    def _recognise(self, model: Transducer, method: SearchMethod) -> list[Transcript]:
         """What all processes together recognise, by utterance."""
-        search = build_search(SearchConfig(method=method), self.model)
+        search = build_search(SearchConfig(method=method), model)
         batches = eval_loader(self.cuts, self.tokenizer, self.data)
         there = (batch.to(self.world.device) for batch in batches)
-        mine = recognise(self.model, self.tokenizer, search, there, self.context)
+        mine = recognise(model, self.tokenizer, search, there, self.context)
         shares = self.world.gather([item.transcript for item in mine])
         return sorted(transcript for share in shares for transcript in share)
 

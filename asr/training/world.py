@@ -14,6 +14,7 @@ from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from asr.errors import ConfigError, RillError
+from asr.training.sharding import is_sharded
 
 
 class ProcessLost(RillError):
@@ -59,8 +60,8 @@ class World:
             distributed.barrier()
 
     def parallel(self, module: nn.Module) -> nn.Module:
-        """The module with gradients averaged over all processes; itself where there is one."""
-        if self.size == 1:
+        """The module with gradients averaged over all processes; itself where there is one, or it sees to it itself."""
+        if self.size == 1 or is_sharded(module):
             return module
         # Costs a copy of some small gradients, and nobody can do anything about it.
         warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")

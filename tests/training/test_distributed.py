@@ -14,6 +14,7 @@ import torch
 
 from asr.checkpoint.folder import list_checkpoints
 from asr.checkpoint.format import Checkpoint, read_checkpoint
+from asr.training.evidence import read_evidence
 from tests.training import troubles
 from tests.training.child import asr, company
 from tests.training.spoil import metrics
@@ -29,6 +30,8 @@ RHYTHM = [
     "training.log_every=1",
     "training.ema_decay=0.9",
 ]
+
+SHARED = "training.parallel=FSDP"
 
 
 def command(corpus: Path, run_dir: Path, *more: str) -> list[str]:
@@ -55,15 +58,22 @@ def two(corpus, tmp_path_factory) -> Path:
     return run_dir
 
 
-def test_two_processes_equal_one_with_two_batches_a_step(corpus, two, tmp_path):
-    assert asr(command(corpus, tmp_path, "training.accumulate=2"), tmp_path / "log").status == 0
-    one, both = final(tmp_path), final(two)
-    assert farthest(both, one, "model") < 1e-5
-    assert farthest(both, one, "average") < 1e-5
-    assert farthest(both, one, "ema") < 1e-5
+@pytest.fixture(scope="module")
+def one(corpus, tmp_path_factory) -> Path:
+    """A run of one process that takes two batches a step."""
+    run_dir = tmp_path_factory.mktemp("one")
+    assert asr(command(corpus, run_dir, "training.accumulate=2"), run_dir / "log").status == 0
+    return run_dir
+
+
+def test_two_processes_equal_one_with_two_batches_a_step(one, two):
+    both, alone = final(two), final(one)
+    assert farthest(both, alone, "model") < 1e-5
+    assert farthest(both, alone, "average") < 1e-5
+    assert farthest(both, alone, "ema") < 1e-5
     for key in ("step", "epoch", "utterances", "audio_s", "whiten"):
-        assert both.metadata["training"][key] == one.metadata["training"][key], key
-    for mine, other in zip(metrics(two), metrics(tmp_path)):
+        assert both.metadata["training"][key] == alone.metadata["training"][key], key
+    for mine, other in zip(metrics(two), metrics(one)):
         assert mine["kind"] == other["kind"]
         for key in ("loss", "simple", "ctc") if mine["kind"] == "train" else ("wer", "ctc_wer"):
             assert mine[key] == pytest.approx(other[key], rel=1e-4), key
@@ -130,3 +140,62 @@ def test_torchrun_ends_a_job_that_lost_a_process(corpus, tmp_path):
     assert done.returncode != 0
     assert "asr train: the audio of cut-7 cannot be read any more" in done.stderr
     assert time.monotonic() - began < 120
+
+
+@pytest.fixture(scope="module")
+def shares(corpus, tmp_path_factory) -> Path:
+    """A run of two processes with a share of the model each."""
+    run_dir = tmp_path_factory.mktemp("shares")
+    outcomes = company(command(corpus, run_dir, SHARED), run_dir / "log", troubles=[None, None])
+    assert [outcome.status for outcome in outcomes] == [0, 0], outcomes
+    return run_dir
+
+
+def distance(found: Checkpoint, expected: Checkpoint, part: str) -> float:
+    """Between all tensors of a part taken together, relative to their length.
+
+    Tensor by tensor would ask too much: biases of keys have gradients of rounding errors alone, which Adam enlarges.
+    """
+    mine, other = (
+        torch.cat([x.double().flatten() for _, x in sorted(one.part(part).items())]) for one in (found, expected)
+    )
+    return ((mine - other).norm() / other.norm()).item()
+
+
+def test_a_model_in_shares_equals_one_that_is_whole(one, shares):
+    """Of one process with two batches a step. Its checkpoints hold whole tensors, too."""
+    found, expected = final(shares), final(one)
+    assert found.tensors.keys() == expected.tensors.keys()
+    for part in ("model", "average", "ema", "optimizer"):
+        assert distance(found, expected, part) < 1e-5, part
+    for mine, other in zip(metrics(shares), metrics(one)):
+        for key in ("loss", "simple", "ctc", "grad_norm") if mine["kind"] == "train" else ("wer", "ctc_wer"):
+            assert mine[key] == pytest.approx(other[key], rel=1e-4), key
+
+
+@pytest.mark.slow
+def test_a_model_in_shares_killed_and_resumed(corpus, shares, tmp_path):
+    run = command(corpus, tmp_path, SHARED)
+    outcomes = company(run, tmp_path / "log", troubles=[None, partial(troubles.die_before_optimizer, 7)])
+    assert outcomes[1].was_killed and outcomes[0].status == 1
+    assert "process 0 ends, for another has ended" in outcomes[0].err
+    assert [outcome.status for outcome in company(run, tmp_path / "log", troubles=[None, None])] == [0, 0]
+    found, expected = final(tmp_path), final(shares)
+    assert not [name for name, tensor in expected.tensors.items() if not torch.equal(found.tensors[name], tensor)]
+
+
+@pytest.mark.slow
+def test_trouble_with_a_model_in_shares(corpus, tmp_path):
+    """The first of two batches on one process only; then all give up, with a batch that can be looked at."""
+    more = [
+        "training.num_steps=4",
+        "training.accumulate=2",
+        "training.guard.patience=1",
+        "training.guard.max_fallbacks=0",
+    ]
+    run = command(corpus, tmp_path, SHARED, *more)
+    outcomes = company(run, tmp_path / "log", troubles=[None, partial(troubles.not_a_number, 3)])
+    assert [outcome.status for outcome in outcomes] == [1, 1], outcomes
+    assert "1 steps in a row went wrong, the last at step 2 (the loss is not finite); " in outcomes[0].err
+    kept = sorted((tmp_path / "trouble").glob("*.safetensors"))
+    assert kept and read_evidence(kept[0]).batch.ids

@@ -22,6 +22,7 @@ from asr.models.zipformer import ZipformerConfig
 from asr.nn.chunks import ChunkContext
 from asr.nn.feature_norm import FeatureNorm
 from asr.nn.linear import Linear, scaled_linear
+from asr.tensors import shared_like
 
 
 @dataclass(kw_only=True)
@@ -182,4 +183,4 @@ def copy_weights(model: Transducer, weights: dict[str, Tensor]) -> None:
         if tensor.shape != wanted[name].shape:
             shapes = f"{tuple(tensor.shape)}, not {tuple(wanted[name].shape)}"
             raise ConfigError(f"the weights do not fit the model: {name} is {shapes}; was it made with another config?")
-    model.load_state_dict(weights, strict=False)
+    model.load_state_dict({name: shared_like(tensor, wanted[name]) for name, tensor in weights.items()}, strict=False)
