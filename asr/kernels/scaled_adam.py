@@ -134,7 +134,8 @@ def plain_update(
 def _native_fits(params: Sequence[Tensor]) -> bool:
     # It runs on one thread; with several, list operations are as fast.
     good = all(p.dtype is torch.float32 and p.device.type == "cpu" and p.is_contiguous() for p in params)
-    return good and torch.get_num_threads() == 1 and library("scaled_adam") is not None
+    told = hasattr(torch.autograd.graph, "increment_version")
+    return good and told and torch.get_num_threads() == 1 and library("scaled_adam") is not None
 
 
 def _native_sums(params: Sequence[Tensor], grads: Sequence[Tensor | None], sizes: bool) -> Sums:
@@ -170,6 +171,9 @@ def _native_update(
         floats(*(growth or ())),
         *map(ctypes.c_float, factors),
     )
+    for changed in (*params, *squares, *deltas):
+        # Whoever keeps what was worked out from a weight must see that it is another one now.
+        torch.autograd.graph.increment_version(changed)
 
 
 def _dense(grads: Sequence[Tensor | None]) -> list[Tensor | None]:

@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from asr.kernels import native, scaled_adam
+from asr.kernels.linear import linear
 from asr.kernels.scaled_adam import Factors, plain_sums, plain_update, sums, update
+from asr.optim import ScaledAdam, ScaledAdamConfig
 
 needs_compiler = pytest.mark.skipif(
     not any(map(shutil.which, ("c++", "g++", "clang++"))), reason="there is no C++ compiler here"
@@ -51,6 +53,20 @@ def test_sums(native_only, sizes):
     assert (found.param_norms is None) is (not sizes)
     for mine, theirs in zip(found[: 2 + sizes], expected):
         torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-4)
+
+
+@needs_compiler
+def test_what_was_worked_out_from_a_weight_is_not_used_after_an_update(native_only):
+    weight = torch.nn.Parameter(torch.randn(128, 160))
+    x = torch.randn(2, 160)
+    optimizer = ScaledAdam([("weight", weight)], ScaledAdamConfig(lr=0.1))
+    for _ in range(2):
+        with torch.no_grad():
+            torch.testing.assert_close(linear(x, weight), x @ weight.t(), rtol=1e-4, atol=1e-4)
+        weight.grad = torch.randn_like(weight)
+        optimizer.step()
+    with torch.no_grad():
+        torch.testing.assert_close(linear(x, weight), x @ weight.t(), rtol=1e-4, atol=1e-4)
 
 
 @needs_compiler
