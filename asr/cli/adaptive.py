@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from statistics import fmean
+from typing import TYPE_CHECKING, NamedTuple
 
 from asr.cli.arguments import parse
 from asr.cli.settings import settings
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from asr.config.decode_config import AdaptiveRootConfig
+    from asr.evaluation.wer import Interval
     from asr.streaming import Recognizer, StreamConfig
 
 USAGE = """usage: asr adaptive EXP [key=value ...]
@@ -54,23 +56,54 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
+class Figures(NamedTuple):
+    """What one way of choosing chunks reached in one condition."""
+
+    error_rate: float
+    interval: Interval | None
+    wait_s: float
+    """What a sound waited for on average, in audio."""
+    emission_s: float | None
+    """From a word's end to its showing, on average; None where none was right."""
+
+    def cells(self) -> tuple[str, str, str]:
+        """As text."""
+        interval = "" if self.interval is None else f" ({100 * self.interval.low:.2f}-{100 * self.interval.high:.2f})"
+        emission = "-" if self.emission_s is None else f"{self.emission_s:.2f}"
+        return f"{100 * self.error_rate:.2f}{interval}", f"{self.wait_s:.2f}", emission
+
+
 def table(recognizer: Recognizer, cuts: CutSet, config: AdaptiveRootConfig) -> Iterator[tuple[str, ...]]:
-    """Rows of text: conditions, chunks, errors, and two delays."""
+    """Rows of text: conditions, chunks, errors, and two delays; at last the means over all conditions."""
     from asr.streaming import AdaptiveConfig, StreamConfig
 
     policy = config.adaptive or AdaptiveConfig()
     plain = StreamConfig(left_context=config.left_context, lookahead=config.lookahead, search=config.search)
     ways = {str(size): replace(plain, chunk_size=size) for size in policy.chunk_sizes}
     ways["adaptive"] = replace(plain, adaptive=policy)
+    found: dict[str, list[Figures]] = {way: [] for way in ways}
     for noise_db in config.noise_db:
         condition = "as it is" if noise_db is None else f"{noise_db:g} dB"
         for way, stream_config in ways.items():
-            yield condition, way, *_figures(recognizer, cuts, stream_config, noise_db)
+            found[way].append(_figures(recognizer, cuts, stream_config, noise_db))
+            yield condition, way, *found[way][-1].cells()
+    if len(config.noise_db) > 1:
+        for way, figures in found.items():
+            yield "all, mean", way, *_mean(figures).cells()
 
 
-def _figures(
-    recognizer: Recognizer, cuts: CutSet, config: StreamConfig, noise_db: float | None
-) -> tuple[str, str, str]:
+def _mean(figures: Sequence[Figures]) -> Figures:
+    """Over conditions, of which each has the same words; an interval of the mean is not known."""
+    emissions = [one.emission_s for one in figures if one.emission_s is not None]
+    return Figures(
+        error_rate=fmean(one.error_rate for one in figures),
+        interval=None,
+        wait_s=fmean(one.wait_s for one in figures),
+        emission_s=fmean(emissions) if emissions else None,
+    )
+
+
+def _figures(recognizer: Recognizer, cuts: CutSet, config: StreamConfig, noise_db: float | None) -> Figures:
     from asr.data.loading import load_samples
     from asr.evaluation import Transcript, Unit, Watched, measure_delays, score
     from asr.evaluation.positions import known_words
@@ -89,9 +122,8 @@ def _figures(
         positions="known",
     )
     wait_s = sum(one.wait_s * cut.duration for cut, one in zip(everything, found)) / sum(c.duration for c in everything)
-    interval = scored.interval
-    rate = f"{100 * scored.counts.rate:.2f} ({100 * interval.low:.2f}-{100 * interval.high:.2f})"
-    return rate, f"{wait_s:.2f}", f"{delays.emission.mean_s:.2f}" if delays.emission else "-"
+    emission_s = delays.emission.mean_s if delays.emission else None
+    return Figures(scored.counts.rate, scored.interval, wait_s, emission_s)
 
 
 def with_noise(samples: Tensor, noise_db: float | None, name: str) -> Tensor:

@@ -20,8 +20,8 @@ DB_PER_NEPER = 10.0 / math.log(10.0)
 """Decibels of power for one unit of a log-mel feature."""
 WINDOW_FRAMES = 300
 """Feature frames (100 Hz) over which level and background are told apart: 3 s, in which speech pauses."""
-FIRST_FRAMES = 100
-"""Feature frames before which nothing is estimated: with less, the pause before the first word passes for noise."""
+FIRST_FRAMES = 60
+"""Feature frames before which nothing is estimated: a pause before the first word would pass for noise."""
 
 
 @dataclass(kw_only=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from asr.checkpoint.model import save_model
 from asr.text import CharTokenizer
 from tests.streaming.tiny_recognizer import tiny_model
@@ -17,8 +19,9 @@ def test_one_table_of_all_sizes_and_conditions(corpus, command, tmp_path):
     assert status == 0, err
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in out]
     assert [row[:2] for row in rows[2:]] == [
-        [condition, way] for condition in ("as it is", "0 dB") for way in ("16", "32", "adaptive")
+        [condition, way] for condition in ("as it is", "0 dB", "all, mean") for way in ("16", "32", "adaptive")
     ]
     waits = [float(row[3]) for row in rows[2:]]
     assert waits[0] == waits[3] < waits[1] == waits[4]
     assert all(waits[0] <= wait <= waits[1] for wait in waits)
+    assert waits[8] == pytest.approx((waits[2] + waits[5]) / 2, abs=0.02)

@@ -56,6 +56,7 @@ def test_an_idle_processor_is_late_by_its_work_alone(recognizer):
     load = run(recognizer, step_s=0.001)
     # 2 s hold five chunks of 0.32 s and the lookahead, for each of three streams
     assert len(load.late_s) == 15 and load.late_s == pytest.approx([0.001] * 15)
+    assert load.worst_s == pytest.approx(0.001)
     assert load.audio_s == pytest.approx(6.0)
     assert load.busy < 0.1 and in_time(load)
 
