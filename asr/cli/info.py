@@ -28,7 +28,7 @@ PACKAGES = (
     "sherpa-onnx",
     "espeakng-loader",
 )
-SIZES = ("num_layers", "downsampling_factors", "encoder_dims", "feedforward_dims", "cnn_kernels", "dim", "hidden_dim")
+SIZES = ("num_layers", "downsampling_factors", "encoder_dims", "feedforward_dims", "cnn_kernels", "dim")
 """Which of an encoder's settings are shown, where it has them."""
 
 

@@ -37,7 +37,7 @@ def refused(folder, *, model=None, tokenizer=None, config=SMALL, match: str) -> 
 
 
 def test_encoder_of_another_kind(tmp_path):
-    encoder = LstmConfig(feature_dim=20, embed_channels=[4, 6, 8], dim=12, hidden_dim=16)
+    encoder = LstmConfig(feature_dim=20, embed_channels=[4, 6, 8], dim=12)
     model = Transducer(TransducerConfig(encoder=encoder, vocab_size=build_tokenizer().vocab_size)).eval()
     refused(tmp_path / "out", model=model, match="encoder is a lstm; sherpa-onnx is served Zipformers only")
 

@@ -22,8 +22,8 @@ from tests.streaming.tiny import randomise, tiny_config
 
 FRONT = {"feature_dim": 20, "embed_channels": [4, 6, 8], "dim": 12}
 SIZES = {
-    "lstm": {"hidden_dim": 16, "num_layers": 2},
-    "gru": {"hidden_dim": 16, "num_layers": 2},
+    "lstm": {"num_layers": 2},
+    "gru": {"num_layers": 2},
     "cnn": {"num_layers": 3, "kernel_size": 4},
     "conformer": {"num_layers": 2, "num_heads": 2, "feedforward_dim": 16, "kernel_size": 5},
     "emformer": {

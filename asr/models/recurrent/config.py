@@ -11,21 +11,19 @@ from asr.models.framed import FramedConfig
 class RecurrentConfig(FramedConfig):
     """Sizes of the recurrent layers, all alike."""
 
-    hidden_dim: int = 256
-    """Width of each layer, and of the output."""
     num_layers: int = 3
     """Layers, one above the other."""
     dropout: float = 0.1
-    """Share of values dropped between layers in training."""
+    """Share of values dropped at the end of each layer in training."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.check_sizes("hidden_dim", "num_layers")
+        self.check_sizes("num_layers")
         self.check_dropout()
 
     @property
     def output_dim(self) -> int:
-        return self.hidden_dim
+        return self.dim
 
 
 @dataclass(kw_only=True)

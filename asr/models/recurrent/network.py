@@ -5,12 +5,14 @@ Sources: Hochreiter and Schmidhuber 1997, "Long short-term memory"; Cho et al. 2
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from asr.models.recurrent.config import GruConfig, LstmConfig, RecurrentConfig
+from asr.nn.biasnorm import BiasNorm
 from asr.nn.chunks import ChunkContext
 
 
@@ -22,22 +24,34 @@ class LstmState(NamedTuple):
 
 
 class _Recurrent(nn.Module):
-    """Layers of `cell`, batch first; a row's valid frames come before its padding, so nothing need be masked."""
+    """Layers of `cell`, batch first; a row's valid frames come before its padding, so nothing need be masked.
+
+    Each layer adds to its normalised input. Bare layers answer hardly louder than noise at first, the more so the
+    deeper they are stacked, and do not begin to learn.
+    """
 
     stride, lookahead, supports_step = 1, 0, True
 
     def __init__(self, config: RecurrentConfig, cell: type[nn.LSTM] | type[nn.GRU]):
         super().__init__()
-        self.shape = config.num_layers, config.hidden_dim
-        dropout = config.dropout if config.num_layers > 1 else 0.0  # torch warns where nothing lies between
-        self.layers = cell(config.dim, config.hidden_dim, config.num_layers, batch_first=True, dropout=dropout)
-
-    @property
-    def output_dim(self) -> int:
-        return self.shape[1]
+        self.output_dim = config.dim
+        self.norms = nn.ModuleList(BiasNorm(config.dim) for _ in range(config.num_layers))
+        layers = nn.ModuleList(cell(config.dim, config.dim, batch_first=True) for _ in range(config.num_layers))
+        self.layers: Sequence[nn.LSTM | nn.GRU] = layers  # type: ignore[assignment]
+        self.dropout = nn.Dropout(config.dropout)
+        self.out_norm = BiasNorm(config.dim)
 
     def _nothing(self, batch_size: int, device: torch.device | None) -> Tensor:
-        return torch.zeros(batch_size, *self.shape, device=device)
+        return torch.zeros(batch_size, len(self.layers), self.output_dim, device=device)
+
+    def _run(self, x: Tensor, states: Sequence[Any]) -> tuple[Tensor, list[Any]]:
+        """x (B, T, C), and a state for each layer as torch wants it, to (B, T, C) and the next states."""
+        after = []
+        for norm, layer, state in zip(self.norms, self.layers, states):
+            out, state = layer(norm(x), state)
+            x = x + self.dropout(out)
+            after.append(state)
+        return self.out_norm(x), after
 
 
 class Lstm(_Recurrent):
@@ -51,9 +65,9 @@ class Lstm(_Recurrent):
         return LstmState(self._nothing(batch_size, device), self._nothing(batch_size, device))
 
     def forward(self, x: Tensor, lens: Tensor, state: LstmState) -> tuple[Tensor, LstmState]:
-        """x (B, T, C) to (B, T, hidden_dim) and the next state."""
-        out, after = self.layers(x, tuple(layers_first(leaf) for leaf in state))
-        return out, LstmState(*(leaf.transpose(0, 1) for leaf in after))
+        """x (B, T, C) to (B, T, C) and the next state."""
+        out, after = self._run(x, list(zip(per_layer(state.hidden), per_layer(state.cell))))
+        return out, LstmState(*(torch.cat(leaves).transpose(0, 1) for leaves in zip(*after)))
 
 
 class Gru(_Recurrent):
@@ -63,15 +77,15 @@ class Gru(_Recurrent):
         super().__init__(config, nn.GRU)
 
     def init_state(self, batch_size: int, context: ChunkContext | None, device: torch.device | None) -> Tensor:
-        """An empty past, (B, layers, hidden_dim)."""
+        """An empty past, (B, layers, C)."""
         return self._nothing(batch_size, device)
 
     def forward(self, x: Tensor, lens: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """x (B, T, C) to (B, T, hidden_dim) and the next state."""
-        out, after = self.layers(x, layers_first(state))
-        return out, after.transpose(0, 1)
+        """x (B, T, C) to (B, T, C) and the next state."""
+        out, after = self._run(x, per_layer(state))
+        return out, torch.cat(after).transpose(0, 1)
 
 
-def layers_first(state: Tensor) -> Tensor:
-    """(B, layers, C) as torch's recurrent layers want it, (layers, B, C)."""
-    return state.transpose(0, 1).contiguous()
+def per_layer(state: Tensor) -> list[Tensor]:
+    """(B, layers, C) as torch's recurrent layers want it, (1, B, C) for each."""
+    return [layer.contiguous() for layer in state.transpose(0, 1).split(1)]
