@@ -80,6 +80,7 @@ def run(config: Any) -> int:
     from asr.kernels.memory import keep_memory
     from asr.models.transducer import count_parameters
     from asr.training.build import build_trainer
+    from asr.training.canary import before_and_after
     from asr.training.environment import note_start
     from asr.training.trainer import Stopped
 
@@ -103,6 +104,8 @@ def run(config: Any) -> int:
             save_config(config, run_dir / "config.yaml")  # not before: the folder may be that of another run
             note_start(run_dir, step=trainer.position.step, processes=trainer.world.size)
         trainer.run()
+        if trainer.world.is_first and (rates := before_and_after(run_dir)):
+            trainer.journal.line(rates)
         trainer.world.leave()
     except Stopped as stop:
         trainer.journal.line(str(stop))
@@ -119,13 +122,14 @@ def _show_plan(config: RunConfig) -> int:
     from rich.table import Table
 
     from asr.training.build import set_up_process
+    from asr.training.finetune import start_of
     from asr.training.plan import make_plan
 
     set_up_process(config.training)
     console = Console()
     table = Table("what", "how much", "where the number comes from", title=f"plan of {config.name}")
     with Console(stderr=True).status("counting and measuring"):
-        for figure in make_plan(config):
+        for figure in make_plan(start_of(config)[0]):
             table.add_row(*figure)
     console.print(table)
     return 0

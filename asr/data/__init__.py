@@ -31,6 +31,7 @@ from asr.data.manifests import (
     write_quarantine,
 )
 from asr.data.masks import spec_augment_rows
+from asr.data.replay import ReplayConfig
 
 __all__ = [
     "AugmentConfig",
@@ -46,6 +47,7 @@ __all__ = [
     "MaskConfig",
     "NoiseConfig",
     "Rejected",
+    "ReplayConfig",
     "ReverbConfig",
     "SilenceConfig",
     "TrainLoader",

@@ -21,6 +21,7 @@ from asr.data.features_store import at_speeds, feats_path
 from asr.data.loading import compute_features, load_features, load_samples
 from asr.data.manifests import cuts_path, encoder_frames, min_frames, num_frames, read_cuts, transcript
 from asr.data.noise import NoisePool
+from asr.data.replay import ReplayConfig, mixed
 from asr.data.reverb import ReverbPool
 from asr.data.sampling import PlannedBatch, Sampler
 from asr.data.shards import read_shards
@@ -78,11 +79,19 @@ def train_loader(
     *,
     fbank: FbankConfig | None = None,
     capacity: Capacity | None = None,
+    replay: ReplayConfig | None = None,
     rank: int = 0,
     world_size: int = 1,
 ) -> TrainLoader:
-    """The loader of a prepared corpus; raises DataError where the preparation is missing."""
+    """The loader of a prepared corpus, with another one's data among its own where there is a `replay`.
+
+    Raises DataError where the preparation is missing.
+    """
     cuts = all_cuts(data)
+    if replay is not None:
+        old = replay.like(data)
+        cuts = mixed(usable(cuts, tokenizer, data), usable(all_cuts(old), tokenizer, old), replay.share)
+        data = replace(data, exclude_speakers=[])  # each has left out its own
     stored = data.features is FeatureSource.STORED and data.shards is None
     if stored and augment is not None and augment.reverb is not None:
         raise ConfigError("augment.reverb acts on waveforms; set data.features=ON_THE_FLY, or augment.reverb=null")

@@ -3,7 +3,7 @@
 from asr.optim.clipping import ClipReport
 from asr.optim.config import ScaledAdamConfig
 from asr.optim.convert import convert_published_state
-from asr.optim.groups import parameter_groups
+from asr.optim.groups import freeze_parameters, parameter_groups
 from asr.optim.scaled_adam import ScaledAdam
 from asr.optim.schedules import (
     ConstantThenLinear,
@@ -30,6 +30,7 @@ __all__ = [
     "Warmup",
     "build_schedule",
     "convert_published_state",
+    "freeze_parameters",
     "parameter_groups",
     "set_rate",
 ]

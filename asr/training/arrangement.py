@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from asr.data import Capacity, DataConfig
+from asr.data import Capacity, DataConfig, ReplayConfig
 from asr.errors import CheckpointError
 
 BY_MEMORY = "batch sizes by memory"
@@ -23,12 +23,15 @@ class Arrangement:
     data: dict[str, Any]
 
     @classmethod
-    def of(cls, data: DataConfig, *, processes: int, accumulate: int) -> Arrangement:
+    def of(
+        cls, data: DataConfig, *, processes: int, accumulate: int, replay: ReplayConfig | None = None
+    ) -> Arrangement:
         """That of a run."""
         plain = {item.name: getattr(data, item.name) for item in fields(data) if item.name not in _HARMLESS}
         plain["features"] = data.features.value
         named: dict[str, Any] = {f"data.{name}": value for name, value in plain.items()}
-        return cls(processes, accumulate, {**named, BY_MEMORY: None})
+        again = None if replay is None else asdict(replay)
+        return cls(processes, accumulate, {**named, "finetune.replay": again, BY_MEMORY: None})
 
     def note_capacity(self, capacity: Capacity) -> None:
         """Batches are made by what fits into memory."""

@@ -15,13 +15,16 @@ from asr.checkpoint.average import ExponentialAverage, RunningAverage
 from asr.checkpoint.folder import list_checkpoints
 from asr.data import Capacity, all_cuts, bins_for, feature_stats, heard_cuts, train_loader, usable
 from asr.models.transducer import Transducer, TransducerConfig
+from asr.nn.lora import plain_state
 from asr.nn.schedule import set_schedule_position
 from asr.optim import ScaledAdam, build_schedule, parameter_groups
 from asr.text import Tokenizer, load_tokenizer
 from asr.training.arrangement import Arrangement
+from asr.training.canary import Canary
 from asr.training.clock import RegularisationClock
-from asr.training.compiled import compile_layers
+from asr.training.compiled import compile_formulas
 from asr.training.config import Parallel, TrainingConfig
+from asr.training.finetune import prepare_to_tune, start_of
 from asr.training.guard import Guard
 from asr.training.journal import Journal, QuietJournal
 from asr.training.memory import MemoryProbe, fit_batches, memory_limit
@@ -63,10 +66,14 @@ def build_trainer(config: RunConfig) -> Trainer:
     training = config.training
     set_up_process(training)
     world = join_world(training.device)
-    tokenizer = load_tokenizer(Path(config.data.folder) / "tokenizer.json")
+    config, start = start_of(config)
+    tokenizer = load_tokenizer(Path(config.data.folder) / "tokenizer.json") if start is None else start.tokenizer
     run_dir = Path(config.run_dir)
     journal = Journal(run_dir, num_steps=training.num_steps, wandb=training.wandb) if world.is_first else QuietJournal()
-    model = build_model(config, tokenizer)
+    model = build_model(config, tokenizer) if start is None else start.model
+    if start is not None and config.finetune is not None:
+        seed_everything(training.seed, 1)
+        journal.line(f"fine-tuning {start.path}: {prepare_to_tune(model, config.finetune)}")
     if training.warm_start is not None and not list_checkpoints(run_dir / "checkpoints"):
         journal.line(warm_start(model, tokenizer, Path(training.warm_start)).sentence())
     objective = TransducerObjective(model.to(world.device), config.loss, config.consistency)
@@ -77,7 +84,13 @@ def build_trainer(config: RunConfig) -> Trainer:
     snapshot = build_snapshot(config, model, tokenizer, world)
     capacity = fitting_batches(config, objective, snapshot, tokenizer)
     loader = train_loader(
-        config.data, tokenizer, config.augment, capacity=capacity, rank=world.rank, world_size=world.size
+        config.data,
+        tokenizer,
+        config.augment,
+        capacity=capacity,
+        replay=config.finetune.replay if config.finetune else None,
+        rank=world.rank,
+        world_size=world.size,
     )
     schedule = build_schedule(config.schedule, base_lr=config.optim.lr, num_steps=training.num_steps)
     clock = RegularisationClock(training.regularisation_start, regularisation_per_step(config, world))
@@ -89,17 +102,31 @@ def build_trainer(config: RunConfig) -> Trainer:
         data=loader,
         run_dir=run_dir,
         journal=journal,
-        validate=Validation(model, tokenizer, config.data, config.evaluation, journal, world),
+        validate=build_validation(config, model, tokenizer, journal, world),
+        validate_first=start is not None,
     )
+
+
+def build_validation(
+    config: RunConfig, model: Transducer, tokenizer: Tokenizer, journal: Journal | QuietJournal, world: World
+) -> Validation | Canary:
+    """What recognises the dev set, and the canary set where there is one."""
+    validation = Validation(model, tokenizer, config.data, config.evaluation, journal, world)
+    canary = config.finetune.canary if config.finetune else None
+    if canary is None:
+        return validation
+    data = canary.like(config.data)
+    return Canary(validation, Validation(model, tokenizer, data, config.evaluation, QuietJournal(), world))
 
 
 def build_snapshot(config: RunConfig, model: Transducer, tokenizer: Tokenizer, world: World) -> Snapshot:
     """The state of a run that has not begun."""
     data, training = config.data, config.training
+    replay = config.finetune.replay if config.finetune else None
     return Snapshot(
         model=model,
         optimizer=ScaledAdam(parameter_groups(model), config.optim),
-        average=RunningAverage(model.state_dict(), period=training.average_period),
+        average=RunningAverage(plain_state(model), period=training.average_period),
         ema=None if training.ema_decay is None else ExponentialAverage(model, decay=training.ema_decay),
         regularisers=RegulariserMemory(model, training.accumulate),
         guard=Guard(training.guard, training.precision),
@@ -108,7 +135,7 @@ def build_snapshot(config: RunConfig, model: Transducer, tokenizer: Tokenizer, w
         tokenizer=tokenizer.to_state(),
         origin=_origin(config),
         seeds={"training.seed": training.seed, "data.seed": data.seed},
-        arrangement=Arrangement.of(data, processes=world.size, accumulate=training.accumulate),
+        arrangement=Arrangement.of(data, processes=world.size, accumulate=training.accumulate, replay=replay),
         world=world,
     )
 
@@ -117,7 +144,7 @@ def lighten(objective: TransducerObjective, config: TrainingConfig, world: World
     """Recompute and compile layers as asked; says what could not be done."""
     if config.recompute and not recompute_layers(objective.model):
         yield "training.recompute does nothing for an encoder that is no Zipformer; going on without"
-    if config.compile and (reason := compile_layers(objective, world.device, config.precision)):
+    if config.compile and (reason := compile_formulas(objective, world.device, config.precision)):
         yield reason
 
 

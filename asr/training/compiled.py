@@ -1,37 +1,43 @@
-"""Layers through torch.compile, where it can."""
+"""Formulas through torch.compile, where it can."""
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Any
 
 import torch
 
+from asr.kernels import softmax
 from asr.models.zipformer.layer import ZipformerLayer
+from asr.nn import balancer, whiten
 from asr.training.examine import Moment
 from asr.training.memory import made_up
 from asr.training.objective import TransducerObjective
 from asr.training.precision import Precision
 
+# Chains of small operations on whole activations, without draws. Whole layers are no use: what their regularisers draw
+# and where these stand is different in every call, for which torch compiles them again and again.
+_FORMULAS: tuple[tuple[ModuleType, str], ...] = ((balancer, "_loss_slope"), (whiten, "whiteness"), (softmax, "_masked"))
 
-def compile_layers(objective: TransducerObjective, device: torch.device, precision: Precision) -> str | None:
-    """Compile the layers of the encoder, and try forward and backward on a small batch.
+
+def compile_formulas(objective: TransducerObjective, device: torch.device, precision: Precision) -> str | None:
+    """Compile the formulas of regularisers and attention for this process, and try them on a small batch.
 
     Returns:
         None where that works; else why not, in a sentence, and everything is as it was.
     """
-    layers = [module for module in objective.modules() if isinstance(module, ZipformerLayer)]
-    if not layers:
+    if not any(isinstance(module, ZipformerLayer) for module in objective.modules()):
         return "training.compile does nothing for an encoder that is no Zipformer; going on without"
-    plain = [layer.forward for layer in layers]
+    plain = [getattr(module, name) for module, name in _FORMULAS]
     try:
-        for layer in layers:
-            layer.forward = torch.compile(layer.forward, dynamic=True)  # type: ignore[method-assign]
+        for (module, name), formula in zip(_FORMULAS, plain):
+            setattr(module, name, torch.compile(formula, dynamic=True))
         _try(objective, device, precision)
     except Exception as error:  # whatever compilers raise
-        for layer, forward in zip(layers, plain):
-            layer.forward = forward  # type: ignore[method-assign]
+        for (module, name), formula in zip(_FORMULAS, plain):
+            setattr(module, name, formula)
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        return f"torch.compile cannot compile the layers here ({reason}); going on without"
+        return f"torch.compile cannot compile the formulas here ({reason}); going on without"
     return None
 
 

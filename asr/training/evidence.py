@@ -19,6 +19,7 @@ from asr.data.collate import TENSORS
 from asr.errors import CheckpointError
 from asr.losses import TransducerLossConfig
 from asr.models.transducer import Transducer, copy_weights, model_config_from_dict
+from asr.nn.lora import plain_state
 from asr.nn.schedule import set_schedule_position
 from asr.nn.whiten import load_whiten_probabilities
 from asr.training.consistency import ConsistencyConfig
@@ -62,7 +63,7 @@ def write_evidence(
         CheckpointError: it cannot be written.
     """
     tensors: dict[str, Tensor] = {
-        **with_prefix("model", objective.model.state_dict()),
+        **with_prefix("model", plain_state(objective.model)),
         **with_prefix("batch", {name: getattr(batch, name) for name in TENSORS}),
     }
     story = {

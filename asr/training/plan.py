@@ -76,7 +76,8 @@ def steps_per_epoch(config: RunConfig, audio: Audio | None) -> tuple[int, str] |
     data, training = config.data, config.training
     if audio is not None and audio.utterances is not None and (Path(data.folder) / "tokenizer.json").exists():
         tokenizer = load_tokenizer(Path(data.folder) / "tokenizer.json")
-        loader = train_loader(data, tokenizer, None, rank=0, world_size=training.processes)
+        replay = config.finetune.replay if config.finetune else None
+        loader = train_loader(data, tokenizer, None, replay=replay, rank=0, world_size=training.processes)
         steps = -(-loader.num_batches(0) // training.accumulate)
         return steps, f"the first epoch, planned for {training.processes} processes"
     if audio is None:

@@ -12,8 +12,9 @@ from asr.losses import TransducerLossConfig
 from asr.models.transducer import TransducerConfig
 from asr.nn.chunks import ChunkContext
 from asr.optim import ScaledAdamConfig, ScheduleConfig
-from asr.training.config import TrainingConfig
+from asr.training.config import Parallel, TrainingConfig
 from asr.training.consistency import ConsistencyConfig
+from asr.training.finetune import FinetuneConfig
 from asr.training.lr_range import LrRangeConfig
 
 
@@ -66,6 +67,8 @@ class RunConfig:
     """Length and bookkeeping of the run."""
     lr_range: LrRangeConfig = field(default_factory=LrRangeConfig)
     """What `asr train lr-range` tries."""
+    finetune: FinetuneConfig | None = None
+    """Go on from a trained model with other data; null: train from the beginning."""
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     """How the dev set is decoded."""
 
@@ -75,6 +78,19 @@ class RunConfig:
         if self.model.encoder.can_stream:
             self.model.encoder.check_chunk_size(self.evaluation.chunk_size, "evaluation.chunk_size")
         self._check_losses()
+        self._check_finetune()
+
+    def _check_finetune(self) -> None:
+        if self.finetune is None:
+            return
+        if self.training.warm_start is not None:
+            raise ConfigError("training.warm_start must be null where finetune.start says what to go on from")
+        if self.finetune.lora is None:
+            return
+        if self.training.ema_decay is not None:
+            raise ConfigError("training.ema_decay averages whole weights; set it to null, or finetune.lora to null")
+        if self.training.parallel is Parallel.FSDP:
+            raise ConfigError("training.parallel=FSDP has no whole weights to change; use DDP, or finetune.lora=null")
 
     def _check_losses(self) -> None:
         """Every loss needs its head, every head a loss."""

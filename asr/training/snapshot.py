@@ -15,6 +15,7 @@ from asr.checkpoint.format import Checkpoint, with_prefix, write_checkpoint
 from asr.checkpoint.model import KIND
 from asr.errors import CheckpointError
 from asr.models.transducer import Transducer, copy_weights, model_config_from_dict, model_config_to_dict
+from asr.nn.lora import changes, load_changed, plain_state
 from asr.optim import ScaledAdam
 from asr.training.arrangement import Arrangement
 from asr.training.guard import Guard
@@ -61,7 +62,8 @@ class Snapshot:
         regularisers = self.regularisers.to_state(self.world)
         optimizer_tensors, optimizer_scalars = self.optimizer.state_tensors()
         parts: dict[str, Mapping[str, Tensor]] = {
-            "model": self.model.state_dict(),
+            "model": plain_state(self.model),
+            "changes": changes(self.model),
             "average": self.average.tensors,
             "optimizer": optimizer_tensors,
             "ema": self.ema.tensors if self.ema else {},
@@ -104,7 +106,10 @@ class Snapshot:
         before = Arrangement.from_dict(training.get("arrangement", {}), self.arrangement)
         if not approximately:
             before.check_same(self.arrangement, path)
-        copy_weights(self.model, checkpoint.part("model"))
+        if changed := checkpoint.part("changes"):
+            load_changed(self.model, checkpoint.part("model"), changed)
+        else:
+            copy_weights(self.model, checkpoint.part("model"))
         self.average.load(checkpoint.part("average"))
         if self.ema is not None:
             self.ema.load(checkpoint.part("ema") or checkpoint.part("model"))
@@ -121,6 +126,7 @@ class Snapshot:
         same = {
             "model": model_config_from_dict(before.get("config", {})) == self.model.config,
             "tokenizer": before.get("tokenizer") == self.tokenizer,
+            "finetune.lora": _shapes(checkpoint.part("changes")) == _shapes(changes(self.model)),
         }
         for what, agrees in same.items():
             if not agrees:
@@ -131,3 +137,7 @@ class Snapshot:
         for name, seed in self.seeds.items():
             if (before := training.get("seeds", {}).get(name, seed)) != seed:
                 raise CheckpointError(f"{path} was trained with {name}={before}, not {seed}; a run keeps its seeds")
+
+
+def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 
 from asr.data import Batch
+from asr.nn.lora import plain_state
 from asr.nn.schedule import set_schedule_position
 from asr.optim import Schedule, set_rate
 from asr.training.clock import RegularisationClock
@@ -80,7 +81,7 @@ class Stepper:
         snapshot.regularisers.end_step()
         position.utterances += found.utterances
         position.audio_s += found.frames / 25.0
-        snapshot.average.update(snapshot.model.state_dict, position.step)
+        snapshot.average.update(lambda: plain_state(snapshot.model), position.step)
         if snapshot.ema is not None:
             snapshot.ema.update()
         return found._replace(trouble=trouble, is_hopeless=snapshot.guard.note(trouble, found.per_frame))

@@ -44,6 +44,7 @@ class Trainer:
         run_dir: checkpoints go to its folder `checkpoints`.
         journal: where numbers go.
         validate: step to numbers, "wer" among them; None skips validation.
+        validate_first: whether to do so before the first step, too: the model knows something already.
     """
 
     def __init__(
@@ -56,9 +57,10 @@ class Trainer:
         run_dir: Path,
         journal: Journal | QuietJournal,
         validate: Callable[[int], dict[str, Any]] | None = None,
+        validate_first: bool = False,
     ):
         self.config, self.stepper, self.rescue = config, stepper, rescue
-        self.data, self.journal, self.validate = data, journal, validate
+        self.data, self.journal, self.validate, self.validate_first = data, journal, validate, validate_first
         self.snapshot, self.objective = stepper.snapshot, stepper.objective
         self.world, self.position = self.snapshot.world, self.snapshot.position
         self.checkpoints = run_dir / "checkpoints"
@@ -76,7 +78,8 @@ class Trainer:
                 self.journal.line(f"the run has its {self.position.step} steps; raise training.num_steps to go on")
                 return
             if self.position.step == 0:
-                self._save()  # what trouble early on falls back to; and a disk that cannot be written to shows at once
+                # What trouble early on falls back to; and a disk that cannot be written to shows at once.
+                self._save(self._validate() if self.validate_first else None)
             self.journal.start(self.position.step)
             with StopRequest() as stop:
                 while not self._is_finished():
