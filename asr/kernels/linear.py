@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ctypes import c_int64
 from functools import cache
 from pathlib import Path
 
@@ -10,15 +11,18 @@ from torch import Tensor
 from torch.nn import Parameter, functional
 
 from asr.kernels.bfloat16 import twin
-from asr.kernels.dispatch import ordinary
+from asr.kernels.dispatch import address, ordinary
+from asr.kernels.native import library
 
 _WORTH_A_CALL = 1 << 20
 """Multiply-adds; for less, oneDNN's calls cost more than they save."""
-_FEW_ROWS = 64
+_FEW_ROWS = 256
 """Up to here a weight is better laid out once, and kept so: a step of a stream is mostly reading weights."""
 
-_WORTH_PACKING = 1 << 14
+_WORTH_PACKING = 1 << 12
 """Entries of a weight."""
+_PANEL = 32
+"""Rows of a weight that `few_rows.cpp` reads together."""
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -32,7 +36,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         return functional.linear(x.bfloat16(), small, None if bias is None else bias.bfloat16()).float()
     records = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
     if not records and _few_rows(x, weight):
-        return _onednn(x, packed(weight, x.numel() // x.shape[-1]), bias)
+        return _multiply_few(x, weight, bias)
     if not _for_onednn(x, weight):
         return functional.linear(x, weight, bias)
     return _Linear.apply(x, weight, bias) if records else _onednn(x, weight, bias)
@@ -69,25 +73,43 @@ def _for_onednn(x: Tensor, weight: Tensor) -> bool:
 
 
 def _few_rows(x: Tensor, weight: Tensor) -> bool:
-    if not (_onednn_is_faster() and ordinary(x, weight)):
+    if not (isinstance(weight, Parameter) and ordinary(x, weight)) or weight.is_inference():
         return False
     return x.numel() <= _FEW_ROWS * x.shape[-1] and weight.numel() >= _WORTH_PACKING
+
+
+def _multiply_few(x: Tensor, weight: Parameter, bias: Tensor | None) -> Tensor:
+    native = library("few_rows")
+    rows = x.numel() // x.shape[-1]
+    if native is None:
+        return _onednn(x, packed(weight, rows), bias) if _onednn_is_faster() else functional.linear(x, weight, bias)
+    x, panels = x.contiguous(), packed(weight, rows)
+    out = x.new_empty(*x.shape[:-1], len(weight))
+    sizes = map(c_int64, (rows, x.shape[-1], len(weight)))
+    native.few_rows_linear(*sizes, *map(address, (x, panels, bias, out)))
+    return out
 
 
 def _onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
 
 
-def packed(weight: Tensor, rows: int) -> Tensor:
-    """`weight` in the order in which oneDNN reads it for so many rows; a parameter's is kept until it changes."""
-    if not isinstance(weight, Parameter) or weight.is_inference():
-        return weight
+def packed(weight: Parameter, rows: int) -> Tensor:
+    """`weight` in the order in which it is read for so many rows; kept until it changes."""
     stamp = weight._version, weight.data_ptr()
     found = getattr(weight, "_packed", None)
     if found is None or found[0] != stamp:
-        found = stamp, torch.ops.mkldnn._reorder_linear_weight(weight.detach(), rows)
+        found = stamp, _laid_out(weight.detach(), rows)
         weight._packed = found  # type: ignore[attr-defined]  # copies of the parameter do not take it along
     return found[1]
+
+
+def _laid_out(weight: Tensor, rows: int) -> Tensor:
+    """As `few_rows.cpp` wants it, in panels (P, K, 32) filled up with zeros; without it, as oneDNN does."""
+    if library("few_rows") is None:
+        return torch.ops.mkldnn._reorder_linear_weight(weight, rows)
+    padded = functional.pad(weight, (0, 0, 0, -len(weight) % _PANEL))
+    return padded.unflatten(0, (-1, _PANEL)).transpose(1, 2).contiguous()
 
 
 @cache

@@ -104,3 +104,17 @@ def test_a_folder_that_others_may_write_to_is_not_trusted(monkeypatch, tmp_path)
         assert native.library("scaled_adam") is None
     finally:
         native.library.cache_clear()
+
+
+@needs_compiler
+@pytest.mark.parametrize("rows", [1, 3, 8, 13])
+@pytest.mark.parametrize("bias", [False, True])
+def test_products_with_few_rows(native_only, monkeypatch, rows, bias):
+    monkeypatch.setattr("asr.kernels.linear._WORTH_PACKING", 0)
+    for name in ("_onednn", "functional.linear"):
+        monkeypatch.setattr(f"asr.kernels.linear.{name}", None)
+    weight = torch.nn.Parameter(torch.randn(70, 33))
+    x, offset = torch.randn(rows, 33), torch.randn(70) if bias else None
+    expected = x @ weight.t() + (offset if bias else 0.0)
+    with torch.no_grad():
+        torch.testing.assert_close(linear(x, weight, offset), expected, rtol=1e-5, atol=1e-5)
