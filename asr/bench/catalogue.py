@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from types import ModuleType
 
 from asr.bench.result import Row
 
@@ -10,6 +11,7 @@ BENCHMARKS = {
     "inference": "medium encoder, inference: against torchaudio's Conformer, and the matrix products' share",
     "training": "medium encoder, forward and backward: against torchaudio's Conformer, and the matrix products' share",
     "loss": "simple and pruned loss: against torchaudio's full loss, and their share of a training step",
+    "loss-k2": "simple and pruned loss: ours in plain torch against k2's, where there is a k2 that loads",
     "optimizer": "ScaledAdam's step against AdamW's",
     "search": "batched greedy search against the encoder",
     "streaming": "a step of a live stream: the library, exported float32 and 8 bits",
@@ -24,6 +26,11 @@ BENCHMARKS = {
 }
 
 
+def find(name: str) -> ModuleType:
+    """A benchmark's module."""
+    return importlib.import_module(f"asr.bench.{name.replace('-', '_')}")
+
+
 def run_benchmark(name: str) -> list[Row]:
     """Measure; takes minutes."""
-    return importlib.import_module(f"asr.bench.{name}").run()
+    return find(name).run()

@@ -14,7 +14,7 @@ from asr.bench.result import Row
 from asr.bench.timing import compare, interleave, milliseconds, settle
 from asr.bench.training import training_step
 from asr.bench.yardstick import YARDSTICK_FRAMES, our_work
-from asr.losses import prune_ranges, pruned_joiner_loss, smoothed_transducer_loss
+from asr.losses import Backend, prune_ranges, pruned_joiner_loss, smoothed_transducer_loss
 
 CLASSES, WIDTH = 500, 512
 SYMBOLS_PER_FRAME = 0.16
@@ -34,14 +34,14 @@ class LossWork(NamedTuple):
     symbol_lens: Tensor
     frame_lens: Tensor
 
-    def pruned(self) -> None:
+    def pruned(self, backend: Backend = Backend.TORCH) -> None:
         """Simple and pruned loss, forward and backward."""
         self._forget()
         lens = self.symbol_lens, self.frame_lens
-        simple = smoothed_transducer_loss(self.am, self.lm, self.symbols, *lens, lm_scale=0.25)
+        simple = smoothed_transducer_loss(self.am, self.lm, self.symbols, *lens, lm_scale=0.25, backend=backend)
         ranges = prune_ranges(simple.px_grad, simple.py_grad, *lens, 5)
         joiner = self.encoder, self.predictor, self.weight, self.bias
-        loss = pruned_joiner_loss(*joiner, self.symbols, ranges, *lens)
+        loss = pruned_joiner_loss(*joiner, self.symbols, ranges, *lens, backend=backend)
         (0.5 * simple.loss.sum() + loss.sum()).backward()
 
     def full(self) -> None:
@@ -86,12 +86,13 @@ def run() -> list[Row]:
     return [_time(), _memory(), _share()]
 
 
-def _standard() -> LossWork:
+def standard_work() -> LossWork:
+    """Eight utterances of ten seconds."""
     return loss_work([250] * 8, [60] * 8)
 
 
 def _time() -> Row:
-    work = _standard()
+    work = standard_work()
     found = compare(interleave({"ours": work.pruned, "theirs": work.full}, rounds=5, warm_up=1), "ours", "theirs")
     return Row(
         work="simple and pruned loss, forward and backward, against torchaudio's full loss",
@@ -120,7 +121,7 @@ _SIDES: dict[str, Callable[[LossWork], None]] = {"pruned": LossWork.pruned, "ful
 def print_growth(side: str) -> None:
     """Print how many bytes one call adds to this process."""
     settle()
-    work = _standard()
+    work = standard_work()
     print_growth_of(lambda: _SIDES[side](work))
 
 

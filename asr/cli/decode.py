@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from asr.checkpoint.model import LoadedModel
     from asr.config.decode_config import DecodeConfig
     from asr.decoding import SearchConfig
-    from asr.evaluation import Report
+    from asr.evaluation import Report, Score, Unit
+    from asr.nn.chunks import ChunkContext
 
 USAGE = """usage: asr decode EXP [key=value ...]
 
@@ -24,7 +25,10 @@ speed. EXP is a checkpoint, or the folder of a run.
 
   chunk_size=32 left_context=128 lookahead=0
                                        50 Hz frames; chunk_size=null hears whole utterances
-  search.method=BEAM search.beam=4     GREEDY, BEAM or CTC_GREEDY
+  search.method=BEAM search.beam=4     GREEDY, BEAM, FAST_BEAM or CTC_GREEDY; with k2 K2_FAST_BEAM and K2_CTC
+  search.method=K2_FAST_BEAM search.graph.lexicon=FILE
+                                       nothing but words of a list (docs/k2.md)
+  oracle=true                          also the errors of the best sequence in each n-best list, with k2
   data.splits=[dev]                    other splits of the corpus (data.folder=... for another corpus)
   data.list=FILE.tsv data.recordings=FOLDER
                                        any list of digit strings, from a folder of fsdd-*.tar and manifest.tsv
@@ -50,6 +54,8 @@ def main(argv: Sequence[str]) -> int:
     out = Path(config.out) if config.out else loaded.folder / "results"
     sets = test_sets(config.data, loaded.metadata.get("origin", {}), scratch=out / "lists")
     reports = [decode_set(loaded, config, name, cuts, out) for name, cuts in sets.items()]
+    if config.oracle:
+        reports += [oracle_of_set(loaded, config, name, cuts, out) for name, cuts in sets.items()]
     Console().print(make_table(reports, title=f"{loaded.path}"))
     Console().print(latency_table(reports))
     Console(stderr=True).print(f"errors by utterance and reports: {out}", highlight=False)
@@ -58,26 +64,60 @@ def main(argv: Sequence[str]) -> int:
 
 def decode_set(loaded: LoadedModel, config: DecodeConfig, name: str, cuts: CutSet, out: Path) -> Report:
     """Recognise and score one test set; listing and report go to `out`."""
-    from asr.evaluation import write_listing
     from asr.evaluation.evaluate import evaluate
-    from asr.evaluation.recognise import context_for
-    from asr.evaluation.wer import unit_of
 
-    context = context_for(loaded.model, config.chunk_size, config.left_context, config.lookahead)
     scored, report = evaluate(
         loaded.model,
         loaded.tokenizer,
         cuts,
         name=name,
         search=config.search,
-        context=context,
+        context=_context(loaded, config),
         stepwise=config.stepwise,
-        unit=config.unit or unit_of(loaded.metadata),
+        unit=_unit(loaded, config),
         max_duration_s=config.max_duration_s,
         progress=lambda batches: _with_progress(batches, name, len(cuts)),
     )
+    return _keep(loaded, config, scored, report, out)
+
+
+def oracle_of_set(loaded: LoadedModel, config: DecodeConfig, name: str, cuts: CutSet, out: Path) -> Report:
+    """The same for the best sequence of each n-best list."""
+    from asr.evaluation.oracle import oracle
+
+    scored, report = oracle(
+        loaded.model,
+        loaded.tokenizer,
+        cuts,
+        name=f"{name}-oracle",
+        search=config.search,
+        context=_context(loaded, config),
+        unit=_unit(loaded, config),
+        max_duration_s=config.max_duration_s,
+        progress=lambda batches: _with_progress(batches, name, len(cuts)),
+    )
+    return _keep(loaded, config, scored, report, out)
+
+
+def _context(loaded: LoadedModel, config: DecodeConfig) -> ChunkContext:
+    from asr.evaluation.recognise import context_for
+
+    return context_for(loaded.model, config.chunk_size, config.left_context, config.lookahead)
+
+
+def _unit(loaded: LoadedModel, config: DecodeConfig) -> Unit:
+    from asr.evaluation.wer import unit_of
+
+    return config.unit or unit_of(loaded.metadata)
+
+
+def _keep(loaded: LoadedModel, config: DecodeConfig, scored: Score, report: Report, out: Path) -> Report:
+    """Write report and listing."""
+    from asr.evaluation import write_listing
+
+    context = _context(loaded, config)
     report.settings["checkpoint"] = str(loaded.path)
-    path = report_path(out, name, config.search, context.chunk_size, context.left_context, context.lookahead)
+    path = report_path(out, report.name, config.search, context.chunk_size, context.left_context, context.lookahead)
     write_listing(path.with_suffix(".txt"), scored)
     report.save(path)
     return report

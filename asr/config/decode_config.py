@@ -8,6 +8,7 @@ from typing import List  # noqa: UP035  (a field below is called `list`)
 from omegaconf import MISSING
 
 from asr.decoding import SearchConfig
+from asr.decoding.config import K2_METHODS
 from asr.errors import ConfigError
 from asr.evaluation import Unit
 from asr.export.config import ExportConfig
@@ -51,6 +52,8 @@ class DecodeConfig:
     """Frames (50 Hz) heard beyond each chunk before it is decoded, by models that were trained with some."""
     stepwise: bool = True
     """Chunk by chunk with cached state, as a live stream; false: one masked pass, with the same result."""
+    oracle: bool = False
+    """Whether to count the errors of the best sequence in each n-best list as well; the searches of k2 have such."""
     unit: Unit | None = None
     """What errors are counted in; null: what the model's recipe counts."""
     max_duration_s: float = 60.0
@@ -68,6 +71,11 @@ class DecodeConfig:
             raise ConfigError(f"max_duration_s={self.max_duration_s} must be above 0")
         if self.num_threads is not None and self.num_threads < 1:
             raise ConfigError(f"num_threads={self.num_threads} must be at least 1; null leaves torch's choice")
+        if self.oracle and self.search.method not in K2_METHODS:
+            raise ConfigError(
+                f"search.method={self.search.method.value} keeps no n-best list for oracle=true; "
+                "use k2_fast_beam or k2_ctc"
+            )
 
 
 @dataclass(kw_only=True)
@@ -81,6 +89,8 @@ class LatencyCurveConfig(DecodeConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.oracle:
+            raise ConfigError("oracle=true has no place in a latency curve; use asr decode")
         if not self.grid():
             raise ConfigError("chunk_sizes and left_contexts leave no point; name at least one chunk, or null")
 

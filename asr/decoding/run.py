@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from asr.decoding.hypothesis import Hypothesis
-from asr.decoding.search import Search
+from asr.decoding.search import NbestSearch, Search
 from asr.models.encoder import features_ahead
 from asr.models.transducer import Transducer
 from asr.nn.chunks import ChunkContext
@@ -41,9 +41,21 @@ def decode_whole(
         features: (B, T, F) at 100 Hz.
         lens: (B,).
     """
+    return search.finish(_search_whole(model, search, features, lens, context))
+
+
+@torch.no_grad()
+def nbest_whole(
+    model: Transducer, search: NbestSearch, features: Tensor, lens: Tensor, context: ChunkContext
+) -> list[list[Hypothesis]]:
+    """As `decode_whole`, but all sequences that the search tells apart, the most probable first."""
+    return search.nbest(_search_whole(model, search, features, lens, context))
+
+
+def _search_whole(model: Transducer, search: Search, features: Tensor, lens: Tensor, context: ChunkContext) -> Any:
+    """The search's state, once it has heard everything."""
     encoded = model.encode(features, lens, context=context)
-    state = search.init(features.shape[0], features.device)
-    return search.finish(search.advance(encoded.out, encoded.lens, state))
+    return search.advance(encoded.out, encoded.lens, search.init(features.shape[0], features.device))
 
 
 @torch.no_grad()

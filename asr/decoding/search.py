@@ -44,6 +44,13 @@ class Search(Protocol):
         """The answer of each stream, once all its frames are in."""
 
 
+class NbestSearch(Search, Protocol):
+    """A search that keeps more than its answer: those of k2."""
+
+    def nbest(self, state: Any) -> list[list[Hypothesis]]:
+        """Different sequences for each stream, the most probable first."""
+
+
 class SearchableModel(TransducerModel, Protocol):
     """What `build_search` asks of a model."""
 

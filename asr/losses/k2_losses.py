@@ -29,7 +29,6 @@ def smoothed_loss(
     topology: Topology,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Loss (B,) and occupations, (B, S, T) and (B, S + 1, T), of `smoothed_transducer_loss`."""
-    am, lm = full_precision(am), full_precision(lm)
     loss, (px_grad, py_grad) = load_k2().rnnt_loss_smoothed(
         lm,
         am,
@@ -53,7 +52,6 @@ def pruned_loss(
     ranges: Tensor,
     symbol_lens: Tensor,
     frame_lens: Tensor,
-    *,
     blank_id: int,
     delay_penalty: float,
     topology: Topology,

@@ -56,28 +56,19 @@ def pruned_joiner_loss(
         block_rows: rows at a time; None chooses 2048 on a CPU, where a block should stay in cache, and 65536 elsewhere.
     """
     with no_autocast(encoder_proj.device):
+        lens = symbol_lens, frame_lens
         if use_k2(backend, symbols, encoder_proj.shape[1], fastemit):
             logits = k2_losses.joiner_logits(encoder_proj, predictor_proj, output_weight, output_bias, ranges)
-            return pruned_transducer_loss(
-                logits,
-                symbols,
-                ranges,
-                symbol_lens,
-                frame_lens,
-                blank_id=blank_id,
-                delay_penalty=delay_penalty,
-                topology=topology,
-                backend=Backend.K2,
-            )
+            return k2_losses.pruned_loss(logits, symbols, ranges, *lens, blank_id, delay_penalty, topology)
         targets = _window_targets(symbols, symbol_lens, ranges, blank_id)
-        wanted = _inside(ranges, symbol_lens, frame_lens)
+        wanted = _inside(ranges, *lens)
         rows = _rows(wanted.flatten().nonzero().squeeze(1), ranges, targets, predictor_proj.shape[1])
         block_rows = block_rows or (2048 if encoder_proj.device.type == "cpu" else 65536)
         joiner = (full_precision(x) for x in (encoder_proj, predictor_proj, output_weight, output_bias))
         log_probs = _JoinerLogProbs.apply(*joiner, rows, blank_id, block_rows)
         symbol, blank = log_probs.new_zeros(2, ranges.numel()).index_copy(1, rows.slot, log_probs)
-        symbol, blank = symbol.reshape(ranges.shape), blank.reshape(ranges.shape)
-        return _window_loss(symbol, blank, ranges, symbols, symbol_lens, frame_lens, topology, delay_penalty, fastemit)
+        arcs = symbol.reshape(ranges.shape), blank.reshape(ranges.shape)
+        return _window_loss(*arcs, symbols, ranges, *lens, delay_penalty, fastemit, topology)
 
 
 def pruned_transducer_loss(
@@ -98,32 +89,23 @@ def pruned_transducer_loss(
     Other arguments as in `pruned_joiner_loss`.
     """
     with no_autocast(logits.device):
+        lens = symbol_lens, frame_lens
         if use_k2(backend, symbols, logits.shape[1], fastemit):
-            return k2_losses.pruned_loss(
-                logits,
-                symbols,
-                ranges,
-                symbol_lens,
-                frame_lens,
-                blank_id=blank_id,
-                delay_penalty=delay_penalty,
-                topology=topology,
-            )
-        targets = _window_targets(symbols, symbol_lens, ranges, blank_id)
-        symbol, blank = arc_log_probs(logits, targets, blank_id)
-        return _window_loss(symbol, blank, ranges, symbols, symbol_lens, frame_lens, topology, delay_penalty, fastemit)
+            return k2_losses.pruned_loss(logits, symbols, ranges, *lens, blank_id, delay_penalty, topology)
+        arcs = arc_log_probs(logits, _window_targets(symbols, symbol_lens, ranges, blank_id), blank_id)
+        return _window_loss(*arcs, symbols, ranges, *lens, delay_penalty, fastemit, topology)
 
 
 def _window_loss(
     symbol: Tensor,
     blank: Tensor,
-    ranges: Tensor,
     symbols: Tensor,
+    ranges: Tensor,
     symbol_lens: Tensor,
     frame_lens: Tensor,
-    topology: Topology,
     delay_penalty: float,
     fastemit: float,
+    topology: Topology,
 ) -> Tensor:
     """Score the lattice that has arcs, both (B, T, r), only inside the windows."""
     shape = (*ranges.shape[:2], symbols.shape[1] + 1)

@@ -201,7 +201,7 @@ def test_hot_words(seed):
 @settings(max_examples=25, deadline=None)
 @given(seed=SEEDS, lens=st.lists(st.integers(0, 30), min_size=1, max_size=3), data=st.data())
 def test_nothing_outside_the_grammar_can_be_said(words, method, seed, lens, data):
-    """Whatever the model, however narrow the beam and wherever the audio stops, even halfway through a word."""
+    """Whatever the model, however narrow the beam and wherever the audio stops or is divided, even within a word."""
     model = brute.random_model(seed)
     fast = FastBeamConfig(beam=data.draw(st.sampled_from([2.0, 8.0])), max_contexts=2, max_states=8)
     lattice = LatticeConfig(nbest=data.draw(st.booleans()), num_paths=10, search_beam=4.0)
@@ -213,6 +213,9 @@ def test_nothing_outside_the_grammar_can_be_said(words, method, seed, lens, data
         state = search.advance(encoder_out[:, start:end], (torch.tensor(lens) - start).clamp(0, end - start), state)
         for hypothesis in search.partial(state):
             assert brute.spelled(hypothesis.words or []) == hypothesis.tokens
+    at_once = search.finish(search.advance(encoder_out, torch.tensor(lens), search.init(len(lens))))
+    for one, other in zip(at_once, search.finish(state), strict=True):
+        assert (one.words, one.tokens) == (other.words, other.tokens)
 
 
 def test_files_that_cannot_be_used(words, tmp_path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,15 +17,11 @@ from asr.decoding.scorer import normalise
 from asr.kernels.k2 import load_k2
 
 
-class _Record(NamedTuple):
-    """k2's state of the search, and the lattice up to here; neither changes."""
-
-    search: Any
-    lattice: Any
-
-
 class K2CtcSearch:
-    """The CTC topology, over words of a lexicon where there is one, searched frame by frame.
+    """The CTC topology, over words of a lexicon where there is one.
+
+    An answer is searched for from the stream's beginning each time it is asked for: at the end of a piece k2's own
+    search by pieces (1.23.4) drops all that is in the middle of a word if anything is not.
 
     Source: Miao et al. 2015, "EESEN", for CTC composed with a lexicon and a grammar.
     """
@@ -57,14 +53,13 @@ class K2CtcSearch:
         heard = list(state.heard)
         for row, (length, first) in enumerate(zip(lens.tolist(), state.frames.tolist(), strict=True)):
             if length:
-                frames = log_probs[row, :length]
-                heard[row] = heard[row].more(frames, first, self._search(frames, heard[row].record))
+                heard[row] = heard[row].more(log_probs[row, :length], first)
         return start(state.frames + lens, heard)
 
     def partial(self, state: LatticeState) -> list[Hypothesis]:
         """What each stream would answer now; it may yet change."""
         return [
-            self._reader.answer(heard.record.lattice, heard.all_frames()) if heard.num_frames else Hypothesis()
+            self._reader.answer(self._lattice(heard), heard.all_frames()) if heard.num_frames else Hypothesis()
             for heard in state.heard
         ]
 
@@ -75,17 +70,13 @@ class K2CtcSearch:
     def nbest(self, state: LatticeState) -> list[list[Hypothesis]]:
         """Different sequences for each stream, the most probable first."""
         return [
-            self._reader.nbest(heard.record.lattice, heard.all_frames()) if heard.num_frames else [Hypothesis()]
+            self._reader.nbest(self._lattice(heard), heard.all_frames()) if heard.num_frames else [Hypothesis()]
             for heard in state.heard
         ]
 
-    def _search(self, log_probs: Tensor, record: _Record | None) -> _Record:
-        """Go on from a record by some frames, (t, V)."""
-        k2, cfg = load_k2(), self._cfg.lattice
-        searcher = k2.OnlineDenseIntersecter(
-            self._graph, 1, cfg.search_beam, cfg.output_beam, cfg.min_active_states, cfg.max_active_states
-        )
-        segment = torch.tensor([[0, 0, len(log_probs)]], dtype=torch.int32)
-        scores = k2.DenseFsaVec(log_probs.unsqueeze(0), segment)
-        lattice, states = searcher.decode(scores, [record.search if record else None])
-        return _Record(states[0], lattice)
+    def _lattice(self, heard: Heard) -> Any:
+        """All that survives of a stream and ends with a word."""
+        k2, cfg, log_probs = load_k2(), self._cfg.lattice, torch.cat(heard.inputs)
+        beams = cfg.search_beam, cfg.output_beam, cfg.min_active_states, cfg.max_active_states
+        frames = torch.tensor([[0, 0, len(log_probs)]], dtype=torch.int32)
+        return k2.intersect_dense_pruned(self._graph, k2.DenseFsaVec(log_probs.unsqueeze(0), frames), *beams)

@@ -21,13 +21,13 @@ class Heard:
     frames: tuple[Tensor, ...] = ()
     """The encoder frames (25 Hz) these were, (t,) each."""
     record: Any = None
-    """k2's own; None before the first frame."""
+    """k2's own of the search so far; None before the first frame, and where it is searched anew for every answer."""
 
     @property
     def num_frames(self) -> int:
         return sum(map(len, self.inputs))
 
-    def more(self, inputs: Tensor, first_frame: int, record: Any) -> Heard:
+    def more(self, inputs: Tensor, first_frame: int, record: Any = None) -> Heard:
         """After `inputs`, (t, J), the first of them encoder frame `first_frame`."""
         frames = torch.arange(first_frame, first_frame + len(inputs))
         return Heard((*self.inputs, inputs), (*self.frames, frames), record)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-
 import pytest
 
-from asr.bench.catalogue import BENCHMARKS
+from asr.bench.catalogue import BENCHMARKS, find
 from asr.bench.result import Row, keep, kept
 from asr.bench.table import markdown_table
 from asr.bench.timing import compare, interleave
@@ -50,7 +48,7 @@ def test_results_are_kept_and_tabulated(tmp_path):
 
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_every_benchmark_can_be_run(name):
-    assert callable(importlib.import_module(f"asr.bench.{name}").run)
+    assert callable(find(name).run)
 
 
 def test_the_command_lists_them_and_knows_no_others(capsys):
