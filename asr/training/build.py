@@ -76,6 +76,8 @@ def build_trainer(config: RunConfig) -> Trainer:
         journal.line(f"fine-tuning {start.path}: {prepare_to_tune(model, config.finetune)}")
     if training.warm_start is not None and not list_checkpoints(run_dir / "checkpoints"):
         journal.line(warm_start(model, tokenizer, Path(training.warm_start)).sentence())
+    if remark := other_batch(training, world):
+        journal.line(remark)
     objective = TransducerObjective(model.to(world.device), config.loss, config.consistency)
     for remark in lighten(objective, training, world):
         journal.line(remark)
@@ -104,6 +106,17 @@ def build_trainer(config: RunConfig) -> Trainer:
         journal=journal,
         validate=build_validation(config, model, tokenizer, journal, world),
         validate_first=start is not None,
+    )
+
+
+def other_batch(config: TrainingConfig, world: World) -> str | None:
+    """A warning where a step hears another amount of audio than the settings are for."""
+    batches = world.size * config.accumulate
+    if batches == config.processes:
+        return None
+    return (
+        f"warning: a step has {batches} batches and the settings are for {config.processes}; training.accumulate "
+        f"makes up for missing processes, and training.processes={batches} says that it is meant"
     )
 
 

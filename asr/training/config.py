@@ -28,7 +28,8 @@ class TrainingConfig:
     num_epochs: int | None = None
     """Passes over the training data, as published recipes count; null: only steps are counted."""
     processes: int = 1
-    """Processes (GPUs) that the other settings are for; another number is another batch, and is warned of."""
+    """Processes (GPUs) that the other settings are for, with one batch each; another number of batches a step is
+    warned of."""
     seed: int = 42
     """Seed of the parameters and of all that the model draws while it trains; data has a seed of its own."""
     device: str | None = None
@@ -44,7 +45,7 @@ class TrainingConfig:
     recompute: bool = False
     """Keep only each layer's input and work the rest out again in backward: slower, with much less memory."""
     compile: bool = False
-    """Compile layers with torch.compile; where it cannot, the run says so and goes on without."""
+    """Compile formulas of regularisers and attention with torch.compile; where it cannot, the run goes on without."""
     tf32: bool = False
     """Whether NVIDIA GPUs may round the factors of float32 products; several times faster."""
     memory_limit_gb: float | None = None

@@ -13,6 +13,7 @@ import torch
 from asr.losses import Topology
 from asr.models.transducer import Transducer, count_parameters
 from asr.optim.schedules import ScheduleKind
+from asr.training.precision import Precision
 from tests.conf.recipes import choices, composed
 from tests.conftest import REPO
 
@@ -170,7 +171,7 @@ def test_what_all_published_experiments_share(name):
         views = config.consistency.masks
         assert (views.time_masks, views.time_mask_fraction, views.time_warp_prob) == (25, 0.375, 0.0)
     assert (config.training.average_period, config.training.checkpoint_every, config.training.seed) == (200, 4000, 42)
-    assert config.training.keep_checkpoints == 30
+    assert config.training.keep_checkpoints == 30 and config.training.precision is Precision.FP16
     assert config.training.validate_every == (800 if name == "librispeech_100" else 3000)
     assert (
         not config.normalise_features and config.augment.level is config.augment.silence is config.augment.warp is None

@@ -25,6 +25,7 @@ RUN = [
     "augment={noise:null,masks:null}",
     "training.num_steps=200",
     "training.num_threads=1",
+    "training.precision=FP32",
     "training.log_every=10",
     "training.validate_every=0",
     "training.average_period=50",

@@ -29,6 +29,7 @@ RHYTHM = [
     "training.average_period=3",
     "training.log_every=1",
     "training.ema_decay=0.9",
+    "training.processes=2",
 ]
 
 SHARED = "training.parallel=FSDP"

@@ -80,7 +80,7 @@ def test_what_cannot_be_compiled_is_said_in_a_sentence(trainer, monkeypatch, cap
 
     monkeypatch.setattr(torch, "compile", refuse)
     run = trainer("training.compile=true")
-    said = "torch.compile cannot compile the layers here (no compiler here); going on without"
+    said = "torch.compile cannot compile the formulas here (no compiler here); going on without"
     assert said in " ".join(capsys.readouterr().err.split())
     run.stepper.step([next(run.data.epoch(0))])
 
@@ -120,3 +120,11 @@ def test_a_run_is_diagnosed_where_it_stands(corpus, tmp_path, capsys):
     kinds = {line.split("\t")[0] for line in (tmp_path / "diagnostics.tsv").read_text().splitlines()}
     assert kinds == {"kind", "output", "gradient"}
     assert (tmp_path / "diagnostics.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_another_amount_of_audio_a_step_is_warned_of(trainer, capsys):
+    trainer("training.processes=4").journal.close()
+    said = " ".join(capsys.readouterr().err.split())
+    assert "warning: a step has 1 batches and the settings are for 4; training.accumulate makes up for" in said
+    trainer("training.processes=4", "training.accumulate=4").journal.close()
+    assert "warning" not in capsys.readouterr().err

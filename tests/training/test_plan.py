@@ -23,6 +23,22 @@ def test_work_is_that_published(model, gigaflops):
     assert encoder_flops(built) / 1e9 == pytest.approx(gigaflops, rel=0.05)
 
 
+@pytest.mark.parametrize("encoder", ["lstm", "conformer"])
+def test_a_layer_more_is_its_products_more(encoder):
+    """Two operations per weight and frame, and those of attention: all frames times all, twice."""
+    pytest.importorskip("torch.nn.attention")
+    with torch.device("meta"):
+        models = [
+            Transducer(compose("train", [f"encoder={encoder}", f"model.encoder.num_layers={n}"]).model) for n in (1, 2)
+        ]
+    few, many = models
+    work = encoder_flops(many) - encoder_flops(few)
+    matrices = [sum(p.numel() for p in model.encoder.parameters() if p.dim() > 1) for model in models]
+    frames = 750
+    attention = 4 * frames**2 * many.config.encoder.dim if encoder == "conformer" else 0
+    assert work == pytest.approx(2 * frames * (matrices[1] - matrices[0]) + attention, rel=0.05)
+
+
 def test_prepared_corpus_is_counted(corpus, tmp_path):
     config = compose("train", overrides(corpus, tmp_path, "training.num_epochs=3"))
     audio = epoch_audio(config)
