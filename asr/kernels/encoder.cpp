@@ -46,6 +46,29 @@ inline float value(float x, float shift, float offset) {
     return above + log_one_plus(exp_negative(-std::fabs(z))) - kSlope * x - offset;
 }
 
+inline float widen(float x) { return x; }
+
+inline float widen(uint16_t x) {
+    const uint32_t bits = static_cast<uint32_t>(x) << 16;
+    float y;
+    std::memcpy(&y, &bits, sizeof y);
+    return y;
+}
+
+// To the nearest bfloat16, of two the even one.
+inline uint16_t narrow(float x) {
+    uint32_t bits;
+    std::memcpy(&bits, &x, sizeof bits);
+    const uint32_t rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+    return static_cast<uint16_t>(x == x ? rounded : 0x7fc0);
+}
+
+template <typename Input>
+void narrow_swoosh(int64_t count, const Input* x, float shift, float offset, uint16_t* out) {
+#pragma omp simd
+    for (int64_t i = 0; i < count; ++i) out[i] = narrow(value(widen(x[i]), shift, offset));
+}
+
 // One row of the backward pass, with what is constant along it settled at compile time.
 template <bool kScale, bool kValue>
 void backward_row(int64_t channels, const float* x, const float* scale, float shift, float offset, const float* grad,
@@ -103,6 +126,15 @@ void swoosh_forward(int64_t batch, int64_t frames, int64_t channels, const float
             for (int64_t c = 0; c < channels; ++c) out[c] = value(x[c], shift, offset) * keep[c];
         }
     }
+}
+
+// swoosh(x) in bfloat16, of float32 or bfloat16; out may be x.
+void swoosh_narrowed(int64_t count, const float* x, float shift, float offset, uint16_t* out) {
+    narrow_swoosh(count, x, shift, offset, out);
+}
+
+void swoosh_narrow(int64_t count, const uint16_t* x, float shift, float offset, uint16_t* out) {
+    narrow_swoosh(count, x, shift, offset, out);
 }
 
 // grad: that of the output; grad_x may be the same memory. out, unless null, is worked out again as above.

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter, functional
 
-from asr.kernels.bfloat16 import twin
+from asr.kernels.bfloat16 import narrow_linear, twin
 from asr.kernels.dispatch import address, ordinary
 from asr.kernels.native import library
 
@@ -33,7 +33,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """
     small = twin(weight)
     if small is not None:
-        return functional.linear(x.bfloat16(), small, None if bias is None else bias.bfloat16()).float()
+        return narrow_linear(x.bfloat16(), small, bias).float()
     records = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
     if not records and _few_rows(x, weight):
         return _multiply_few(x, weight, bias)

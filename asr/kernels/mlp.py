@@ -1,15 +1,16 @@
-"""Two products with a Swoosh between them, for many rows: what is wide in between never exists as a whole."""
+"""Two products with a Swoosh between them: where rows are many, what is wide in between never exists as a whole."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
+from asr.kernels.bfloat16 import narrow_linear, twin
 from asr.kernels.dispatch import ordinary
 from asr.kernels.linear import linear, product
-from asr.kernels.swoosh import Curve, evaluate, pull_back, swoosh_linear
+from asr.kernels.swoosh import Curve, evaluate, evaluate_narrow, pull_back, swoosh_linear
 
-_BLOCK = 2048
+_BLOCK = 1024
 """Rows worked on at a time; a few megabytes, which stay in the processor's cache."""
 
 
@@ -17,7 +18,7 @@ def swoosh_mlp(x: Tensor, weight1: Tensor, bias1: Tensor, weight2: Tensor, bias2
     """swoosh(x weight1^T + bias1) weight2^T + bias2, keeping x alone for the backward pass.
 
     Args:
-        x: (N, C).
+        x: (N, C), or (..., C) where no gradient is asked for.
         weight1: (H, C), with bias1 (H,).
         weight2: (D, H), with bias2 (D,).
     """
@@ -52,8 +53,19 @@ class _SwooshMlp(torch.autograd.Function):
 
 
 def _evaluate(x: Tensor, weight1: Tensor, bias1: Tensor, weight2: Tensor, bias2: Tensor, curve: Curve) -> Tensor:
+    if x.numel() <= _BLOCK * x.shape[-1]:
+        return _evaluate_block(x, weight1, bias1, weight2, bias2, curve)
+    x, shape = x.reshape(-1, x.shape[-1]), (*x.shape[:-1], len(weight2))
     out = x.new_empty(len(x), len(weight2))
+    for rows, found in zip(x.split(_BLOCK), out.split(_BLOCK)):
+        found.copy_(_evaluate_block(rows, weight1, bias1, weight2, bias2, curve))
+    return out.view(shape)
+
+
+def _evaluate_block(x: Tensor, weight1: Tensor, bias1: Tensor, weight2: Tensor, bias2: Tensor, curve: Curve) -> Tensor:
+    small1, small2 = twin(weight1), twin(weight2)
     with torch.no_grad():
-        for rows, found in zip(x.split(_BLOCK), out.split(_BLOCK)):
-            found.copy_(linear(evaluate(linear(rows, weight1, bias1), None, curve), weight2, bias2))
-    return out
+        if small1 is None or small2 is None:
+            return linear(evaluate(linear(x, weight1, bias1), None, curve), weight2, bias2)
+        hidden = narrow_linear(x.bfloat16(), small1, bias1)
+        return narrow_linear(evaluate_narrow(hidden, curve), small2, bias2).float()

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from asr.kernels.bfloat16 import narrow_linear, twin
 from asr.kernels.dispatch import address, ordinary
 from asr.kernels.linear import linear, product
 from asr.kernels.native import library
@@ -56,6 +57,9 @@ def swoosh_linear(
     """
     if ordinary(x, weight) and torch.is_grad_enabled():
         return _SwooshLinear.apply(x, scale, weight, bias, curve)
+    small = twin(weight) if scale is None else None
+    if small is not None:
+        return narrow_linear(evaluate_narrow(x, curve), small, bias).float()
     hidden = _swoosh(x, curve)
     return linear(hidden if scale is None else hidden * scale, weight, bias)
 
@@ -109,6 +113,17 @@ def evaluate(x: Tensor, scale: Tensor | None, curve: Curve) -> Tensor:
         return out if scale is None else out.mul_(scale)
     out = torch.empty_like(x)
     native.swoosh_forward(*_sizes(x, scale), address(x), address(scale), *map(c_float, curve), address(out))
+    return out
+
+
+def evaluate_narrow(x: Tensor, curve: Curve) -> Tensor:
+    """swoosh(x) in bfloat16, of float32 or of bfloat16; worked out in float32."""
+    native = library("encoder")
+    if native is None or not (x.is_cpu and x.is_contiguous()):
+        return evaluate(x.float(), None, curve).bfloat16()
+    out = torch.empty_like(x, dtype=torch.bfloat16)
+    work = native.swoosh_narrow if x.dtype is torch.bfloat16 else native.swoosh_narrowed
+    work(c_int64(x.numel()), address(x), *map(c_float, curve), address(out))
     return out
 
 

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
 from asr.kernels.dispatch import ordinary
 
@@ -36,7 +37,9 @@ class Memo:
         stamps = tuple((source.data_ptr(), _version(source)) for source in sources)
         same = key == self._key and stamps == self._stamps and len(sources) == len(self._sources)
         if not (same and all(a is b for a, b in zip(sources, self._sources))):
-            self._value = compute()
+            value = compute()
+            # As a parameter, because products keep twins of these.
+            self._value = Parameter(value, requires_grad=False) if isinstance(value, Tensor) else value
             self._key, self._sources, self._stamps = key, sources, stamps
         return self._value
 
