@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv2d
 
+from asr.kernels.depthwise import depthwise_image_conv
 from asr.kernels.linear import linear
 from asr.kernels.mlp import swoosh_mlp
 from asr.kernels.swoosh import SWOOSH_L, swoosh_linear, swoosh_r
@@ -59,17 +59,12 @@ class ConvNeXt(nn.Module):
         """
         frames = x.shape[1] - LOOKAHEAD
         extended, _ = extend_left(x, cache)
-        y = self._depthwise(extended)
+        y = depthwise_image_conv(extended, self.depthwise_conv.weight, self.depthwise_conv.bias)
         y = self._pointwise(y.flatten(0, 2)).view_as(y)
         keep = keep_sequences(y, self.skip_rate.value)
         y = y if keep is None else y * keep.unsqueeze(3)
         kept = extended[:, frames - ahead : frames - ahead + LOOKAHEAD]
         return self.whiten(self.balance_out(x[:, :frames] + y)), kept
-
-    def _depthwise(self, x: Tensor) -> Tensor:
-        conv = self.depthwise_conv
-        y = conv2d(x.permute(0, 3, 1, 2), conv.weight, conv.bias, padding=(0, 3), groups=conv.groups)
-        return y.permute(0, 2, 3, 1)
 
     def _pointwise(self, rows: Tensor) -> Tensor:
         # A 1x1 convolution on rows with channels last is a matrix product, at twice the convolution path's speed.

@@ -6,11 +6,11 @@ import copy
 
 import pytest
 import torch
-from torch.nn.functional import conv1d, softplus
+from torch.nn.functional import conv1d, conv2d, softplus
 
 from asr.kernels import linear as kernels_linear
 from asr.kernels import native
-from asr.kernels.depthwise import depthwise_conv
+from asr.kernels.depthwise import depthwise_conv, depthwise_image_conv
 from asr.kernels.dispatch import ordinary
 from asr.kernels.linear import linear
 from asr.kernels.mlp import swoosh_mlp
@@ -41,6 +41,16 @@ def test_depthwise_conv(either, padding, frames, channels):
         return conv1d(x.transpose(1, 2), weight, bias, padding=padding, groups=channels).transpose(1, 2)
 
     assert_same(lambda *args: depthwise_conv(*args, padding=padding), plain, leaves)
+
+
+@pytest.mark.parametrize("channels", [5, 80])
+def test_depthwise_image_conv(either, channels):
+    leaves = [torch.randn(2, 8, 3, channels), torch.randn(channels, 1, 5, 5), torch.randn(channels)]
+
+    def plain(x, weight, bias):
+        return conv2d(x.permute(0, 3, 1, 2), weight, bias, padding=(0, 2), groups=channels).permute(0, 2, 3, 1)
+
+    assert_same(depthwise_image_conv, plain, [leaf.requires_grad_() for leaf in leaves])
 
 
 def test_depthwise_conv_with_frozen_input():
