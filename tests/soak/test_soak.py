@@ -11,5 +11,5 @@ pytest.importorskip("uvicorn", reason="the extra serve is not installed")
 def test_clients_come_and_go(data_dir):
     from tests.soak.run import main
 
-    # Half a minute still meets new lengths of audio, for which libraries keep new plans; ten minutes judge memory.
-    assert main("seconds=30", "clients=40", "at_once=8", "memory_percent=30") == 0
+    # A quarter of a minute may not meet batches of all eight sizes; what is kept for the rest is less than a tenth.
+    assert main("seconds=30", "warm_up=15", "clients=40", "at_once=8", "memory_percent=10") == 0
