@@ -36,12 +36,13 @@ class Row:
         return self.value <= bound if self.at_most else self.value >= bound
 
 
-def keep(folder: Path, name: str, rows: Sequence[Row], machine: dict[str, Any]) -> Path:
-    """Write one benchmark's rows to `folder`/NAME.json, replacing an earlier run's."""
+def keep(folder: Path, name: str, rows: Sequence[Row], machine: dict[str, Any], *, took_s: float) -> Path:
+    """Write one benchmark's rows to `folder`/NAME.json, replacing an earlier run's; the run took so many seconds."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.json"
     when = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    result = {"benchmark": name, "when": when, "machine": machine, "rows": [asdict(row) for row in rows]}
+    about = {"benchmark": name, "when": when, "took_s": round(took_s), "machine": machine}
+    result = {**about, "rows": [asdict(row) for row in rows]}
     path.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return path
 

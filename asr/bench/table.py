@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asr.bench.result import Row
+from asr.errors import ConfigError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -27,10 +29,28 @@ def terminal_table(rows: Sequence[Row]) -> Table:
 
 def markdown_table(results: Mapping[str, tuple[dict[str, Any], Sequence[Row]]]) -> str:
     """All kept results, {name: (machine, rows)}, one table for each machine they were measured on."""
-    by_machine: dict[str, list[Row]] = {}
+    rows_of: dict[str, list[Row]] = {}
+    rates_of: dict[str, list[float]] = {}
     for machine, rows in results.values():
-        by_machine.setdefault(_sentence(machine), []).extend(rows)
-    return "\n\n".join(f"{_markdown(rows)}\n\n{machine}" for machine, rows in by_machine.items())
+        rows_of.setdefault(_sentence(machine), []).extend(rows)
+        rates_of.setdefault(_sentence(machine), []).append(machine["matrix_gflops"])
+    return "\n\n".join(
+        f"{_markdown(rows)}\n\n{machine}; {_rates(rates_of[machine])}" for machine, rows in rows_of.items()
+    )
+
+
+BEGIN, END = "<!-- asr bench table -->", "<!-- until here -->"
+"""Between these lines of a page the table stands."""
+
+
+def put_into(page: Path, table: str) -> None:
+    """Write `table` to its place in `page`, over the last one; raises ConfigError where there is none."""
+    text = page.read_text(encoding="utf-8")
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not end:
+        raise ConfigError(f"{page} has no place for the table; add the lines {BEGIN} and {END}")
+    page.write_text(f"{before}{begin}\n{table}\n{end}{after}", encoding="utf-8")
 
 
 def _markdown(rows: Sequence[Row]) -> str:
@@ -55,7 +75,10 @@ def _number(value: float) -> str:
 
 
 def _sentence(machine: dict[str, Any]) -> str:
-    return (
-        f"{machine['cpu']}, {machine['threads']} thread, torch {machine['torch']}; "
-        f"float32 matrix products {machine['matrix_gflops']:.0f} GFLOP/s"
-    )
+    return f"{machine['cpu']}, {machine['threads']} thread, torch {machine['torch']}"
+
+
+def _rates(gflops: Sequence[float]) -> str:
+    """What the machine was seen to do, run by run: a shared one is not always as fast."""
+    low, high = f"{min(gflops):.0f}", f"{max(gflops):.0f}"
+    return f"float32 matrix products {low if low == high else f'{low}–{high}'} GFLOP/s"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -9,10 +10,11 @@ from pathlib import Path
 from asr.cli.arguments import parse
 from asr.errors import ConfigError
 
-USAGE = """usage: asr bench [NAME ... | all | table]
+USAGE = """usage: asr bench [NAME ... | all | table [FILE]]
 
 Measures on one thread and one core, prints a table and keeps it in exp/bench/NAME.json. Without a name: lists the
-benchmarks. `table` prints everything kept so far as Markdown. Close other programs first; each takes a minute or two.
+benchmarks. `table` prints everything kept so far as Markdown, or writes it to its place in FILE, such as README.md.
+Close other programs first; each takes a minute or two.
 """
 
 FOLDER = Path("exp/bench")
@@ -25,11 +27,9 @@ def main(argv: Sequence[str]) -> int:
     if not names:
         _list(BENCHMARKS)
         return 0
-    if names == ["table"]:
-        from asr.bench.result import kept
-        from asr.bench.table import markdown_table
-
-        print(markdown_table(kept(FOLDER, list(BENCHMARKS))) or "nothing is kept yet; run asr bench all")
+    if names[0] == "table" and len(names) <= 2:
+        # The profile is a picture.
+        _tabulate([name for name in BENCHMARKS if name != "profile"], Path(names[1]) if names[1:] else None)
         return 0
     names = list(BENCHMARKS) if names == ["all"] else names
     for name in names:
@@ -47,6 +47,17 @@ def _list(benchmarks: dict[str, str]) -> None:
         print(f"  {name:<{width}}  {text}")
 
 
+def _tabulate(names: Sequence[str], page: Path | None) -> None:
+    from asr.bench.result import kept
+    from asr.bench.table import markdown_table, put_into
+
+    found = kept(FOLDER, names)
+    if page is not None and found:
+        put_into(page, markdown_table(found))
+    else:
+        print(markdown_table(found) or "nothing is kept yet; run asr bench all")
+
+
 def _measure(names: Sequence[str]) -> None:
     from rich.console import Console
 
@@ -61,9 +72,10 @@ def _measure(names: Sequence[str]) -> None:
     console = Console()
     rows = []
     for name in names:
+        started = time.perf_counter()
         with console.status(f"measuring {name}"):
             found = run_benchmark(name)
-        keep(FOLDER, name, found, machine)
+        keep(FOLDER, name, found, machine, took_s=time.perf_counter() - started)
         rows += found
     console.print(terminal_table(rows))
     console.print(f"{machine['cpu']}, float32 products {machine['matrix_gflops']} GFLOP/s; kept in {FOLDER}")

@@ -6,9 +6,10 @@ import pytest
 
 from asr.bench.catalogue import BENCHMARKS, find
 from asr.bench.result import Row, keep, kept
-from asr.bench.table import markdown_table
+from asr.bench.table import BEGIN, END, markdown_table, put_into
 from asr.bench.timing import compare, interleave
 from asr.cli.main import main
+from asr.errors import ConfigError
 
 MACHINE = {"cpu": "abacus", "threads": 1, "torch": "2.0", "matrix_gflops": 1e-6}
 
@@ -37,13 +38,24 @@ def test_results_are_kept_and_tabulated(tmp_path):
         Row(work="adding", value=1.25, must=1.1, aim=1.0, spread=(1.2, 1.3)),
         Row(work="x", value=None, note="no y"),
     ]
-    keep(tmp_path, "sums", rows, MACHINE)
+    keep(tmp_path, "sums", rows, MACHINE, took_s=1.0)
     found = kept(tmp_path, ["missing", "sums"])
     assert found == {"sums": (MACHINE, rows)}
     lines = markdown_table(found).splitlines()
     assert lines[2] == "| adding | 1.25 (missed) | 1.2–1.3 | ≤ 1.1 | ≤ 1 |  |"
     assert lines[3] == "| x | not measured |  |  |  | no y |"
     assert "abacus" in lines[-1]
+
+
+def test_the_table_is_put_in_its_place(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(f"above\n{BEGIN}\nold\n{END}\nbelow\n")
+    for _ in range(2):
+        put_into(page, "new")
+    assert page.read_text() == f"above\n{BEGIN}\nnew\n{END}\nbelow\n"
+    page.write_text("nothing")
+    with pytest.raises(ConfigError, match="no place for the table"):
+        put_into(page, "new")
 
 
 @pytest.mark.parametrize("name", BENCHMARKS)
