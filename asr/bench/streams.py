@@ -1,4 +1,5 @@
-"""Live streams: fifty of the digits model on two cores, and how many of the published models one core can serve."""
+"""Live streams: fifty on two cores, of the digits model and the published small one; how many of the published models
+one core can serve."""
 
 from __future__ import annotations
 
@@ -24,7 +25,7 @@ from asr.streaming import EndpointConfig, Recognizer, StreamConfig
 from asr.text import CharTokenizer
 
 DIGITS = Path("exp/digits")
-NUM_DIGITS_STREAMS = 50
+NUM_STREAMS = 50
 NUM_CORES = 2
 CHUNK_S = 0.32
 CONFIG = StreamConfig(chunk_size=16, left_context=128, search=SearchConfig(), endpoint=EndpointConfig())
@@ -33,18 +34,19 @@ SPOKEN = 0.15
 
 
 def run() -> list[Row]:
-    """The digits model's streams, then the published sizes'."""
-    return [_digits(), *(_published(size) for size in ("small", "medium"))]
+    """Fifty streams of the digits model and of the published small one, then as many as one core bears."""
+    return [_crowd("digits"), _crowd("small"), *(_published(size) for size in ("small", "medium"))]
 
 
-def _digits() -> Row:
-    work = f"{NUM_DIGITS_STREAMS} live streams of the digits model on {NUM_CORES} cores: p95 chunk latency, ms"
-    if not DIGITS.is_dir():
+def _crowd(model: str) -> Row:
+    """Fifty streams of "digits", or of a published size."""
+    name = "digits model" if model == "digits" else f"published {model} model"
+    work = f"{NUM_STREAMS} live streams of the {name} on {NUM_CORES} cores: p95 chunk latency, ms"
+    if model == "digits" and not DIGITS.is_dir():
         return Row(work=work, value=None, must=1000 * CHUNK_S, note=f"there is no {DIGITS}; train recipe=digits")
-    shares = [NUM_DIGITS_STREAMS // NUM_CORES] * NUM_CORES
     # A process for each core, as a server would have: threads would wait for one another at every small operation.
     with ProcessPoolExecutor(NUM_CORES, mp_context=get_context("spawn")) as pool:
-        loads = list(pool.map(_serve_digits, shares, range(NUM_CORES)))
+        loads = list(pool.map(_serve_share, [model] * NUM_CORES, range(NUM_CORES)))
     late = percentiles([late for load in loads for late in load.late_s])
     busy = ", ".join(f"{load.busy:.0%}" for load in loads)
     worst = max(load.worst_s for load in loads)
@@ -53,16 +55,17 @@ def _digits() -> Row:
     return Row(work=work, value=1000 * late[95], must=1000 * CHUNK_S, note=note)
 
 
-def _serve_digits(num_streams: int, worker: int) -> Load:
-    """In a process of its own: half a minute of as many streams, on one core."""
+def _serve_share(model: str, worker: int) -> Load:
+    """In a process of its own: a quarter of a minute of one core's share of the streams."""
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     if CORES:
         os.sched_setaffinity(0, {CORES[-1 - worker % len(CORES)]})
-    recognizer = Recognizer.load(DIGITS)
     recordings = speech()
-    serve(recognizer, recordings, num_streams=num_streams, config=CONFIG, duration_s=1.0)  # warm up
-    return serve(recognizer, recordings, num_streams=num_streams, config=CONFIG, duration_s=30.0)
+    recognizer = Recognizer.load(DIGITS) if model == "digits" else _talking(model, recordings[0])
+    share = NUM_STREAMS // NUM_CORES
+    serve(recognizer, recordings, num_streams=share, config=CONFIG, duration_s=1.0)  # warm up
+    return serve(recognizer, recordings, num_streams=share, config=CONFIG, duration_s=15.0)
 
 
 def speech(folder: Path = Path("data/digits"), count: int = 25) -> list[Tensor]:
@@ -78,9 +81,7 @@ def speech(folder: Path = Path("data/digits"), count: int = 25) -> list[Tensor]:
 
 def _published(size: str) -> Row:
     recordings = speech()
-    recognizer = untrained(published_config(size))
-    make_talk(recognizer, recordings[0])
-    best = most_streams(recognizer, recordings)
+    best = most_streams(_talking(size, recordings[0]), recordings)
     late = percentiles(best.late_s) if best.late_s else {}
     figures = f"p95 {1000 * late[95]:.0f} ms, {best.busy:.0%} busy" if late else "not even one"
     note = f"chunks of {1000 * CHUNK_S:.0f} ms, random weights, {best.num_tokens / max(best.audio_s, 1):.1f} tokens/s; "
@@ -90,6 +91,13 @@ def _published(size: str) -> Row:
         at_most=False,
         note=note + figures,
     )
+
+
+def _talking(size: str, samples: Tensor) -> Recognizer:
+    """A published model with random weights that speaks as often as a trained one."""
+    recognizer = untrained(published_config(size))
+    make_talk(recognizer, samples)
+    return recognizer
 
 
 def published_config(size: str) -> TransducerConfig:
