@@ -37,8 +37,9 @@ class _Batch(NamedTuple):
 class K2FastBeamSearch:
     """Keep the best few states, a context of the predictor and a place in the graph each; their paths form a lattice.
 
-    Over the graph that allows anything, the answers are those of `FastBeamSearch`. Over words of a lexicon nothing
-    else can be said: an answer that would stop within a word gives the whole words before it.
+    Over the graph that allows anything, the answers are those of `FastBeamSearch`, and as in the published search the
+    last frame only ends paths. Over words of a lexicon, where a missing letter costs a word, it counts like any other,
+    and nothing else can be said: an answer that would stop within a word gives the whole words before it.
 
     Source: Kang et al. 2022, "Fast and parallel decoding for transducer".
     """
@@ -47,6 +48,7 @@ class K2FastBeamSearch:
         self._scorer = TransducerScorer(model, cfg)
         self._graph = grammar.graph
         self._reader = LatticeReader(cfg.lattice, grammar.lexicon)
+        self._has_lexicon = grammar.lexicon is not None
         self._allow_partial = cfg.fast.allow_partial
         self._config = load_k2().RnntDecodingConfig(
             vocab_size=model.predictor.vocab_size,
@@ -73,21 +75,36 @@ class K2FastBeamSearch:
 
     def partial(self, state: LatticeState) -> list[Hypothesis]:
         """What each stream would answer now; it may yet change altogether."""
-        return [
-            Hypothesis() if lattice is None else self._reader.answer(lattice, heard.all_frames())
-            for lattice, heard in zip(self._lattices(state.heard), state.heard, strict=True)
-        ]
+        return self._answers(state.heard)
 
     def finish(self, state: LatticeState) -> list[Hypothesis]:
         """What each stream has said, now that it is over."""
-        return self.partial(state)
+        return self._answers(self._ended(state.heard))
 
     def nbest(self, state: LatticeState) -> list[list[Hypothesis]]:
         """Different sequences for each stream, the most probable first."""
+        streams = self._ended(state.heard)
         return [
             [Hypothesis()] if lattice is None else self._reader.nbest(lattice, heard.all_frames())
-            for lattice, heard in zip(self._lattices(state.heard), state.heard, strict=True)
+            for lattice, heard in zip(self._lattices(streams), streams, strict=True)
         ]
+
+    def _answers(self, streams: Sequence[Heard]) -> list[Hypothesis]:
+        return [
+            Hypothesis() if lattice is None else self._reader.answer(lattice, heard.all_frames())
+            for lattice, heard in zip(self._lattices(streams), streams, strict=True)
+        ]
+
+    def _ended(self, streams: Sequence[Heard]) -> Sequence[Heard]:
+        """With a lexicon, the streams with their last frame twice: k2 lets the last one say nothing."""
+        if not self._has_lexicon:
+            return streams
+        return [self._again(heard) if heard.num_frames else heard for heard in streams]
+
+    def _again(self, heard: Heard) -> Heard:
+        record, last = self._current(heard), torch.cat(heard.inputs)[-1:]
+        self._search([record], last.unsqueeze(0), [1])
+        return heard.more(last, int(heard.all_frames()[-1]), record)
 
     def _lattices(self, streams: Sequence[Heard]) -> list[Any]:
         """All that survived in each stream; None for one that has heard nothing.
