@@ -24,7 +24,7 @@ def describe_machine() -> dict[str, Any]:
         "cpu": _cpu_model(),
         "cores": torch.multiprocessing.cpu_count(),
         "threads": torch.get_num_threads(),
-        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "instructions": _instructions(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "rill": __version__,
@@ -46,6 +46,13 @@ def _rate(multiply: Callable[[], object]) -> float:
     for _ in range(3):
         multiply()
     return 2 * _SIDE**3 / median([timed(multiply) for _ in range(30)])
+
+
+def _instructions() -> str:
+    """The widest vector instructions that torch uses here."""
+    if hasattr(torch.backends, "cpu"):  # since torch 2.0
+        return torch.backends.cpu.get_cpu_capability()
+    return torch.__config__.show().rpartition("CPU capability usage: ")[2].split("\n")[0]
 
 
 def _cpu_model() -> str:

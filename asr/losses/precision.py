@@ -32,12 +32,12 @@ def flush_tiny(x: Tensor) -> Tensor:
     return F.hardshrink(x, kind.tiny / kind.eps)
 
 
-def drop_negligible(probabilities: Tensor) -> Tensor:
-    """Replace probabilities below epsilon squared (1e-14 in float32) by exact zeros, in place.
+def drop_negligible(probabilities: Tensor, *, power: float = 2.0) -> Tensor:
+    """Replace probabilities below a power of epsilon (squared: 1e-14 in float32) by exact zeros, in place.
 
     They stand beside others that sum to one, so they vanish in any sum; zero rows can then be skipped altogether.
     """
-    return F.threshold(probabilities, torch.finfo(probabilities.dtype).eps ** 2, 0.0, inplace=True)
+    return F.threshold(probabilities, torch.finfo(probabilities.dtype).eps ** power, 0.0, inplace=True)
 
 
 def flush_tiny_grad(x: Tensor) -> Tensor:
