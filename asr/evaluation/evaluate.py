@@ -48,7 +48,7 @@ def evaluate(
         name: of the test set.
         context: what frames may see; as `context_for` gives it.
         stepwise: chunk by chunk with cached state, as a live stream, where `context` has chunks; else one masked pass,
-            with the same answers but nothing known of delays and speed.
+            with the same answers but nothing known of delays.
         max_duration_s: audio decoded side by side, seconds, padding included.
         progress: passes the batches on, showing how far they are.
     """
@@ -71,7 +71,7 @@ def evaluate(
         name,
         scored,
         latency=algorithmic_latency(chunk_size=context.chunk_size, lookahead=features_ahead(model.encoder, context)),
-        speed=_speed(found, timing) if timing.step_s else None,
+        speed=_speed(found, timing),
         delays=_delays(found, scored, positions.source) if watched else None,
         settings={
             "search": search.method.value,

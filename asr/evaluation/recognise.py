@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -34,7 +35,7 @@ class Timing:
     """Computing times of steps, in seconds."""
 
     step_s: list[float] = field(default_factory=list)
-    """Of each step of a whole batch."""
+    """Of each step of a whole batch; a pass over whole utterances is one."""
     chunk_s: list[float] = field(default_factory=list)
     """Of each step of a stream without company: every batch's first utterance, decoded once more."""
 
@@ -69,7 +70,7 @@ def recognise(
     Args:
         context: what frames may see.
         stepwise: chunk by chunk with cached state, instead of one masked pass with the same result.
-        timing: takes the computing times of a stepwise decoding, where given.
+        timing: takes the computing times, where given.
         positions: knows when words were said.
     """
     model.eval()
@@ -78,7 +79,10 @@ def recognise(
         if stepwise:
             answers, shown = _by_steps(model, tokenizer, search, batch, context, timing)
         else:
+            started = time.perf_counter()
             answers = decode_whole(model, search, batch.features, batch.feature_lens, context)
+            if timing is not None:
+                timing.step_s.append(time.perf_counter() - started)
             shown = [[] for _ in answers]
         words = positions.of(batch) if positions is not None else [[] for _ in answers]
         for row, answer in enumerate(answers):

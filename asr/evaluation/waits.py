@@ -63,12 +63,16 @@ def _delays(delays: Delays) -> list[tuple[str, str]]:
 
 def _speed(speed: Speed) -> list[tuple[str, str]]:
     """What the computer adds."""
-    rows = []
-    if chunk := speed.chunk_percentiles_ms:
-        figures = " ".join(f"{chunk[p]:.1f}" for p in (50, 95, 99))
-        rows.append(("computing per chunk of one stream, ms (50, 95, 99 %)", figures))
-    rows.append(("real-time factor", f"{speed.real_time_factor:.4f}"))
-    return [*rows, ("live streams per core at most", f"{speed.streams_per_core:.0f}")]
+    factor = ("real-time factor", f"{speed.real_time_factor:.4f}")
+    chunk = speed.chunk_percentiles_ms
+    if not chunk:  # whole utterances at once: no stream can do that
+        return [factor]
+    figures = " ".join(f"{chunk[p]:.1f}" for p in (50, 95, 99))
+    return [
+        ("computing per chunk of one stream, ms (50, 95, 99 %)", figures),
+        factor,
+        ("live streams per core at most", f"{speed.streams_per_core:.0f}"),
+    ]
 
 
 def _figures(found: Spread) -> str:
