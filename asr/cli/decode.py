@@ -28,6 +28,7 @@ speed. EXP is a checkpoint, or the folder of a run.
   search.method=BEAM search.beam=4     GREEDY, BEAM, FAST_BEAM or CTC_GREEDY; with k2 K2_FAST_BEAM and K2_CTC
   search.method=K2_FAST_BEAM search.graph.lexicon=FILE
                                        nothing but words of a list (docs/k2.md)
+  search.method=BEAM attention_scale=1 also what the attention decoder chooses from each n-best list
   oracle=true                          also the errors of the best sequence in each n-best list, with k2
   data.splits=[dev]                    other splits of the corpus (data.folder=... for another corpus)
   data.list=FILE.tsv data.recordings=FOLDER
@@ -56,6 +57,8 @@ def main(argv: Sequence[str]) -> int:
     reports = [decode_set(loaded, config, name, cuts, out) for name, cuts in sets.items()]
     if config.oracle:
         reports += [oracle_of_set(loaded, config, name, cuts, out) for name, cuts in sets.items()]
+    if config.attention_scale is not None:
+        reports += [rescored_of_set(loaded, config, name, cuts, out) for name, cuts in sets.items()]
     Console().print(make_table(reports, title=f"{loaded.path}"))
     Console().print(latency_table(reports))
     Console(stderr=True).print(f"errors by utterance and reports: {out}", highlight=False)
@@ -92,6 +95,26 @@ def oracle_of_set(loaded: LoadedModel, config: DecodeConfig, name: str, cuts: Cu
         name=f"{name}-oracle",
         search=config.search,
         context=_context(loaded, config),
+        unit=_unit(loaded, config),
+        max_duration_s=config.max_duration_s,
+        progress=lambda batches: _with_progress(batches, name, len(cuts)),
+    )
+    return _keep(loaded, config, scored, report, out)
+
+
+def rescored_of_set(loaded: LoadedModel, config: DecodeConfig, name: str, cuts: CutSet, out: Path) -> Report:
+    """The same with the attention decoder choosing from each n-best list."""
+    from asr.evaluation.oracle import rescored
+
+    assert config.attention_scale is not None
+    scored, report = rescored(
+        loaded.model,
+        loaded.tokenizer,
+        cuts,
+        name=f"{name}-rescored",
+        search=config.search,
+        context=_context(loaded, config),
+        scale=config.attention_scale,
         unit=_unit(loaded, config),
         max_duration_s=config.max_duration_s,
         progress=lambda batches: _with_progress(batches, name, len(cuts)),

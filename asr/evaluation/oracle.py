@@ -1,4 +1,4 @@
-"""The errors that would be left if the best sequence of each n-best list were chosen: what rescoring can reach."""
+"""Another choice from each n-best list: the best there is, which no choice can surpass, or the attention decoder's."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from lhotse import CutSet
 
 from asr.data import Batch, DataConfig, eval_loader
 from asr.decoding import SearchConfig, build_search
+from asr.decoding.rescore import rescored_whole
 from asr.decoding.run import nbest_whole
 from asr.decoding.search import NbestSearch
 from asr.evaluation.evaluate import Evaluated
@@ -48,11 +49,46 @@ def oracle(
         "search": search.method.value,
         "num_paths": search.lattice.num_paths,
         "nbest_scale": search.lattice.nbest_scale,
+        **_seen(context),
+    }
+    return Evaluated(scored, summarise(name, scored, settings=settings))
+
+
+def rescored(
+    model: Transducer,
+    tokenizer: Tokenizer,
+    cuts: CutSet,
+    *,
+    name: str,
+    search: SearchConfig,
+    context: ChunkContext,
+    scale: float,
+    unit: Unit = Unit.WORD,
+    max_duration_s: float = 60.0,
+    progress: Callable[[Iterable[Batch]], Iterable[Batch]] = iter,
+) -> Evaluated:
+    """Score the sequences that search and attention decoder together find most probable; arguments as in `oracle`.
+
+    Args:
+        scale: weight of the attention decoder's log-probability; the search's has 1.
+    """
+    batches = eval_loader(cuts, tokenizer, DataConfig(max_duration_s=max_duration_s, num_workers=0))
+    lister = cast(NbestSearch, build_search(search, model, tokenizer))
+    found = []
+    for batch in progress(batches):
+        best = rescored_whole(model, lister, batch.features, batch.feature_lens, context, scale=scale)
+        found += [Transcript(*row) for row in zip(batch.ids, batch.texts, (one.text(tokenizer) for one in best))]
+    scored = score(found, unit=unit)
+    settings = {"search": search.method.value, "attention_scale": scale, **_seen(context)}
+    return Evaluated(scored, summarise(name, scored, settings=settings))
+
+
+def _seen(context: ChunkContext) -> dict[str, int | None]:
+    return {
         "chunk_size": context.chunk_size,
         "left_context": context.left_context,
         "lookahead": context.lookahead,
     }
-    return Evaluated(scored, summarise(name, scored, settings=settings))
 
 
 def fewest_errors(id: str, reference: str, texts: list[str], *, unit: Unit) -> Transcript:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from types import ModuleType
 from typing import Any
 
@@ -17,7 +18,7 @@ from asr.training.precision import Precision
 
 # Chains of small operations on whole activations, without draws. Whole layers are no use: what their regularisers draw
 # and where these stand is different in every call, for which torch compiles them again and again.
-_FORMULAS: tuple[tuple[ModuleType, str], ...] = ((balancer, "_loss_slope"), (whiten, "whiteness"), (softmax, "_masked"))
+FORMULAS: tuple[tuple[ModuleType, str], ...] = ((balancer, "_loss_slope"), (whiten, "whiteness"), (softmax, "_masked"))
 
 
 def compile_formulas(objective: TransducerObjective, device: torch.device, precision: Precision) -> str | None:
@@ -28,13 +29,14 @@ def compile_formulas(objective: TransducerObjective, device: torch.device, preci
     """
     if not any(isinstance(module, ZipformerLayer) for module in objective.modules()):
         return "training.compile does nothing for an encoder that is no Zipformer; going on without"
-    plain = [getattr(module, name) for module, name in _FORMULAS]
+    warnings.filterwarnings("ignore", category=FutureWarning, module="torch._inductor")  # about torch's own code
+    plain = [getattr(module, name) for module, name in FORMULAS]
     try:
-        for (module, name), formula in zip(_FORMULAS, plain):
+        for (module, name), formula in zip(FORMULAS, plain):
             setattr(module, name, torch.compile(formula, dynamic=True))
         _try(objective, device, precision)
     except Exception as error:  # whatever compilers raise
-        for (module, name), formula in zip(_FORMULAS, plain):
+        for (module, name), formula in zip(FORMULAS, plain):
             setattr(module, name, formula)
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         return f"torch.compile cannot compile the formulas here ({reason}); going on without"

@@ -30,3 +30,9 @@ def test_only_searches_with_lists_have_an_oracle():
     ):
         DecodeConfig(checkpoint="x", oracle=True)
     assert DecodeConfig(checkpoint="x", oracle=True, search=SearchConfig(method=SearchMethod.K2_CTC)).oracle
+
+
+def test_only_searches_with_lists_can_be_rescored():
+    with pytest.raises(ConfigError, match="attention_scale=1.0 has no n-best list of search.method=greedy"):
+        DecodeConfig(checkpoint="x", attention_scale=1.0)
+    assert DecodeConfig(checkpoint="x", attention_scale=1.0, search=SearchConfig(method=SearchMethod.BEAM))
