@@ -87,6 +87,7 @@ def test_what_cannot_be_compiled_is_said_in_a_sentence(trainer, monkeypatch, cap
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*script_method.*:DeprecationWarning")  # within torch
 def test_compiled_formulas_learn_the_same(trainer, monkeypatch, capsys):
     plain = trainer()
     expected = gradients(plain)
