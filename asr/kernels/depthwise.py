@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import conv2d, pad
 
 from asr.kernels.dispatch import address, ordinary
+from asr.kernels.layout import laid_out
 from asr.kernels.native import library
 
 _FEW_FRAMES = 160
@@ -100,7 +101,7 @@ def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int) -> T
     native = library("depthwise") if ordinary(x, weight) and len(x) * x.shape[1] <= _FEW_FRAMES else None
     if native is None:
         return _plain_convolve(x, weight, bias, padding)
-    x, taps = x.contiguous(), weight.squeeze(1).t().contiguous()
+    x, taps = x.contiguous(), laid_out(weight, lambda w: w.squeeze(1).t().contiguous())
     out = x.new_empty(x.shape[0], x.shape[1] + 2 * padding - len(taps) + 1, x.shape[2])
     native.depthwise_forward(*_sizes(x, out, len(taps), padding), *map(address, (x, taps, bias, out)))
     return out

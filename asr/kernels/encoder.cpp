@@ -149,6 +149,18 @@ void swoosh_backward(int64_t batch, int64_t frames, int64_t channels, const floa
     }
 }
 
+// out = x * scale / rms(x - bias), row by row; out may be x.
+void bias_norm(int64_t rows, int64_t channels, const float* x, const float* bias, float scale, float* out) {
+    for (int64_t row = 0; row < rows; ++row, x += channels, out += channels) {
+        float sum = 0.0f;
+#pragma omp simd reduction(+ : sum)
+        for (int64_t c = 0; c < channels; ++c) sum += (x[c] - bias[c]) * (x[c] - bias[c]);
+        const float factor = scale / std::sqrt(sum / static_cast<float>(channels));
+#pragma omp simd
+        for (int64_t c = 0; c < channels; ++c) out[c] = x[c] * factor;
+    }
+}
+
 // scores (batch, heads, targets, sources), in place: softmax(scores + query table, shifted by target), hidden entries and
 // rows that see nothing zero. query (batch, heads, targets, dims); table (heads, dims, width), whose column
 // s - t + targets - 1 belongs to source s and target t; visible (batch, targets, sources), with a stride of 0 where it

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.nn import Parameter, functional
+from torch.nn import functional
 
 from asr.kernels.bfloat16 import narrow_linear, twin
 from asr.kernels.dispatch import address, ordinary
+from asr.kernels.layout import keeps, laid_out
 from asr.kernels.native import library
 
 _WORTH_A_CALL = 1 << 20
@@ -73,17 +74,19 @@ def _for_onednn(x: Tensor, weight: Tensor) -> bool:
 
 
 def _few_rows(x: Tensor, weight: Tensor) -> bool:
-    if not (isinstance(weight, Parameter) and ordinary(x, weight)) or weight.is_inference():
+    if not (ordinary(x, weight) and keeps(weight)):
         return False
     return x.numel() <= _FEW_ROWS * x.shape[-1] and weight.numel() >= _WORTH_PACKING
 
 
-def _multiply_few(x: Tensor, weight: Parameter, bias: Tensor | None) -> Tensor:
+def _multiply_few(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     native = library("few_rows")
     rows = x.numel() // x.shape[-1]
     if native is None:
-        return _onednn(x, packed(weight, rows), bias) if _onednn_is_faster() else functional.linear(x, weight, bias)
-    x, panels = x.contiguous(), packed(weight, rows)
+        if not _onednn_is_faster():
+            return functional.linear(x, weight, bias)
+        return _onednn(x, laid_out(weight, lambda w: torch.ops.mkldnn._reorder_linear_weight(w, rows)), bias)
+    x, panels = x.contiguous(), laid_out(weight, _panels)
     out = x.new_empty(*x.shape[:-1], len(weight))
     sizes = map(c_int64, (rows, x.shape[-1], len(weight)))
     native.few_rows_linear(*sizes, *map(address, (x, panels, bias, out)))
@@ -94,20 +97,8 @@ def _onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
 
 
-def packed(weight: Parameter, rows: int) -> Tensor:
-    """`weight` in the order in which it is read for so many rows; kept until it changes."""
-    stamp = weight._version, weight.data_ptr()
-    found = getattr(weight, "_packed", None)
-    if found is None or found[0] != stamp:
-        found = stamp, _laid_out(weight.detach(), rows)
-        weight._packed = found  # type: ignore[attr-defined]  # copies of the parameter do not take it along
-    return found[1]
-
-
-def _laid_out(weight: Tensor, rows: int) -> Tensor:
-    """As `few_rows.cpp` wants it, in panels (P, K, 32) filled up with zeros; without it, as oneDNN does."""
-    if library("few_rows") is None:
-        return torch.ops.mkldnn._reorder_linear_weight(weight, rows)
+def _panels(weight: Tensor) -> Tensor:
+    """As `few_rows.cpp` wants it: (P, K, 32), filled up with zeros."""
     padded = functional.pad(weight, (0, 0, 0, -len(weight) % _PANEL))
     return padded.unflatten(0, (-1, _PANEL)).transpose(1, 2).contiguous()
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from asr.kernels.norm import normalise
 from asr.nn.gradients import limit_param
 
 
@@ -45,4 +46,4 @@ class BiasNorm(nn.Module):
         x = x.float()
         if torch.is_grad_enabled():
             return _BiasNorm.apply(x, self.bias, log_scale)
-        return x * ((x - self.bias).square().mean(dim=-1, keepdim=True).rsqrt() * log_scale.exp())
+        return normalise(x, self.bias, log_scale)

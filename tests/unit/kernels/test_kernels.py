@@ -6,14 +6,17 @@ import copy
 
 import pytest
 import torch
+from torch.nn import Parameter
 from torch.nn.functional import conv1d, conv2d, softplus
 
 from asr.kernels import linear as kernels_linear
 from asr.kernels import native
 from asr.kernels.depthwise import depthwise_conv, depthwise_image_conv
 from asr.kernels.dispatch import ordinary
+from asr.kernels.layout import laid_out
 from asr.kernels.linear import linear
 from asr.kernels.mlp import swoosh_mlp
+from asr.kernels.norm import normalise
 from asr.kernels.softmax import masked_softmax, positioned_softmax
 from asr.kernels.swoosh import SWOOSH_L, SWOOSH_R, swoosh_l, swoosh_linear, swoosh_r
 
@@ -213,3 +216,19 @@ def test_packed_weights_follow_their_parameter():
             for _ in range(2):
                 torch.testing.assert_close(linear(x, weight), x @ weight.t(), rtol=1e-4, atol=1e-4)
     assert not hasattr(copy.deepcopy(weight), "_packed")
+
+
+def test_bias_norm_at_inference(either):
+    x, bias, log_scale = torch.randn(2, 3, 37), torch.randn(37), torch.tensor(0.3)
+    expected = x * log_scale.exp() / (x - bias).square().mean(-1, keepdim=True).sqrt()
+    torch.testing.assert_close(normalise(x, bias, log_scale), expected)
+
+
+def test_weights_that_cannot_say_that_they_change_are_laid_out_each_time():
+    with torch.inference_mode():
+        weight, constant = Parameter(torch.ones(3)), Parameter(torch.ones(3), requires_grad=False)
+        for parameter in (weight, constant):
+            laid_out(parameter, torch.neg)
+            parameter.mul_(2.0)
+        assert laid_out(weight, torch.neg)[0] == -2.0
+        assert laid_out(constant, torch.neg) is laid_out(constant, torch.neg)
