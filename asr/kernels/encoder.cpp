@@ -149,6 +149,22 @@ void swoosh_backward(int64_t batch, int64_t frames, int64_t channels, const floa
     }
 }
 
+// out (batch, frames, channels) = the first half of x (batch, frames, 2 channels) times the sigmoid of the second; zero
+// beyond each row's length.
+void gate(int64_t batch, int64_t frames, int64_t channels, const float* x, const int64_t* lens, float* out) {
+    for (int64_t b = 0; b < batch; ++b) {
+        for (int64_t t = 0; t < frames; ++t, x += 2 * channels, out += channels) {
+            const float kept = t < lens[b] ? 1.0f : 0.0f;
+#pragma omp simd
+            for (int64_t c = 0; c < channels; ++c) {
+                const float z = x[channels + c], e = exp_negative(-std::fabs(z));
+                const float gated = x[c] * (z > 0.0f ? 1.0f : e) / (1.0f + e);
+                out[c] = kept > 0.0f ? gated : 0.0f;
+            }
+        }
+    }
+}
+
 // out = x * scale / rms(x - bias), row by row; out may be x.
 void bias_norm(int64_t rows, int64_t channels, const float* x, const float* bias, float scale, float* out) {
     for (int64_t row = 0; row < rows; ++row, x += channels, out += channels) {

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from asr.kernels.depthwise import depthwise_conv
+from asr.kernels.gate import gate_rows
 from asr.kernels.swoosh import SWOOSH_R, swoosh_linear
 from asr.models.zipformer.attention import whiten_limit
 from asr.nn.balancer import Balancer
@@ -18,7 +19,6 @@ from asr.nn.linear import Linear, scaled_linear
 from asr.nn.memo import Memo
 from asr.nn.schedule import ScheduledFloat
 from asr.nn.whiten import Whiten
-from asr.tensors import zero_padding
 
 
 class DepthwiseConv(nn.Module):
@@ -142,8 +142,7 @@ class ConvModule(nn.Module):
 
     def forward(self, x: Tensor, lens: Tensor, cache: Tensor, chunk_size: int | Tensor | None) -> tuple[Tensor, Tensor]:
         """x (B, T, C), lens (B,), cache (B, K // 2, C), chunk size in x's frames to (B, T, C) and the next cache."""
-        value, gate = self.in_proj(x).chunk(2, dim=2)
-        gated = zero_padding(value * torch.sigmoid(self.balance_gate(gate)), lens)
+        gated = gate_rows(self.in_proj(x), lens, self.balance_gate)
         convolved, cache = self.depthwise_conv(gated, lens, cache, chunk_size)
         hidden, out = self.whiten(self.balance_conv(convolved)), self.out_proj
         return swoosh_linear(hidden, out.weight, out.bias, SWOOSH_R), cache

@@ -13,6 +13,7 @@ from asr.kernels import linear as kernels_linear
 from asr.kernels import native
 from asr.kernels.depthwise import depthwise_conv, depthwise_image_conv
 from asr.kernels.dispatch import ordinary
+from asr.kernels.gate import gate_rows
 from asr.kernels.layout import laid_out
 from asr.kernels.linear import linear
 from asr.kernels.mlp import swoosh_mlp
@@ -232,3 +233,12 @@ def test_weights_that_cannot_say_that_they_change_are_laid_out_each_time():
             parameter.mul_(2.0)
         assert laid_out(weight, torch.neg)[0] == -2.0
         assert laid_out(constant, torch.neg) is laid_out(constant, torch.neg)
+
+
+def test_gates_at_inference(either):
+    x, lens = 9 * torch.randn(3, 5, 2 * 19), torch.tensor([5, 2, 0])
+    expected = x[..., :19] * x[..., 19:].sigmoid()
+    for row, length in zip(expected, lens):
+        row[length:] = 0.0
+    x[1, 2:] = float("nan")
+    torch.testing.assert_close(gate_rows(x, lens, lambda gate: gate), expected)
