@@ -29,7 +29,7 @@ speed. EXP is a checkpoint, or the folder of a run.
   search.method=K2_FAST_BEAM search.graph.lexicon=FILE
                                        nothing but words of a list (docs/k2.md)
   search.method=BEAM attention_scale=1 also what the attention decoder chooses from each n-best list
-  oracle=true                          also the errors of the best sequence in each n-best list, with k2
+  search.method=BEAM oracle=true       also the errors of the best sequence in each n-best list
   data.splits=[dev]                    other splits of the corpus (data.folder=... for another corpus)
   data.list=FILE.tsv data.recordings=FOLDER
                                        any list of digit strings, from a folder of fsdd-*.tar and manifest.tsv

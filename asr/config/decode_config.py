@@ -7,8 +7,8 @@ from typing import List  # noqa: UP035  (a field below is called `list`)
 
 from omegaconf import MISSING
 
-from asr.decoding import SearchConfig, SearchMethod
-from asr.decoding.config import K2_METHODS
+from asr.decoding import SearchConfig
+from asr.decoding.config import NBEST_METHODS
 from asr.errors import ConfigError
 from asr.evaluation import Unit
 from asr.export.config import ExportConfig
@@ -53,7 +53,8 @@ class DecodeConfig:
     stepwise: bool = True
     """Chunk by chunk with cached state, as a live stream; false: one masked pass, with the same result."""
     oracle: bool = False
-    """Whether to count the errors of the best sequence in each n-best list as well; the searches of k2 have such."""
+    """Whether to count the errors of the best sequence in each n-best list as well. Needs a search with such lists:
+    BEAM, or one of k2."""
     attention_scale: float | None = None
     """Weight of the attention decoder's log-probability, to choose by both from each n-best list as well; null: no such
     choice. Needs a search with such lists: BEAM, or one of k2."""
@@ -74,15 +75,10 @@ class DecodeConfig:
             raise ConfigError(f"max_duration_s={self.max_duration_s} must be above 0")
         if self.num_threads is not None and self.num_threads < 1:
             raise ConfigError(f"num_threads={self.num_threads} must be at least 1; null leaves torch's choice")
-        if self.attention_scale is not None and self.search.method not in (SearchMethod.BEAM, *K2_METHODS):
+        if (self.oracle or self.attention_scale is not None) and self.search.method not in NBEST_METHODS:
             raise ConfigError(
-                f"attention_scale={self.attention_scale} has no n-best list of search.method="
-                f"{self.search.method.value} to choose from; use beam, k2_fast_beam or k2_ctc"
-            )
-        if self.oracle and self.search.method not in K2_METHODS:
-            raise ConfigError(
-                f"search.method={self.search.method.value} keeps no n-best list for oracle=true; "
-                "use k2_fast_beam or k2_ctc"
+                f"search.method={self.search.method.value} keeps no n-best list to choose from, as oracle and "
+                "attention_scale do; use beam, k2_fast_beam or k2_ctc"
             )
 
 

@@ -102,6 +102,7 @@ class LatticeConfig:
 
 
 K2_METHODS = (SearchMethod.K2_FAST_BEAM, SearchMethod.K2_CTC)
+NBEST_METHODS = (SearchMethod.BEAM, *K2_METHODS)
 CTC_METHODS = (SearchMethod.CTC_GREEDY, SearchMethod.K2_CTC)
 
 

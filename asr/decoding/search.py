@@ -45,7 +45,7 @@ class Search(Protocol):
 
 
 class NbestSearch(Search, Protocol):
-    """A search that keeps more than its answer: those of k2."""
+    """A search that keeps more than its answer: `NBEST_METHODS`."""
 
     def nbest(self, state: Any) -> list[list[Hypothesis]]:
         """Different sequences for each stream, the most probable first."""

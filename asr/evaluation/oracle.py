@@ -8,7 +8,7 @@ from typing import cast
 from lhotse import CutSet
 
 from asr.data import Batch, DataConfig, eval_loader
-from asr.decoding import SearchConfig, build_search
+from asr.decoding import SearchConfig, SearchMethod, build_search
 from asr.decoding.rescore import rescored_whole
 from asr.decoding.run import nbest_whole
 from asr.decoding.search import NbestSearch
@@ -40,17 +40,13 @@ def oracle(
     lister = cast(NbestSearch, build_search(search, model, tokenizer))
     best = []
     for batch in progress(batches):
-        lists = nbest_whole(model, lister, batch.features, batch.feature_lens, context)
-        for id, reference, found in zip(batch.ids, batch.texts, lists, strict=True):
+        ranked = nbest_whole(model, lister, batch.features, batch.feature_lens, context)
+        for id, reference, found in zip(batch.ids, batch.texts, ranked, strict=True):
             texts = [hypothesis.text(tokenizer) for hypothesis in found]
             best.append(fewest_errors(id, reference, texts, unit=unit))
     scored = score(best, unit=unit)
-    settings = {
-        "search": search.method.value,
-        "num_paths": search.lattice.num_paths,
-        "nbest_scale": search.lattice.nbest_scale,
-        **_seen(context),
-    }
+    lists = {"beam": search.beam} if search.method is SearchMethod.BEAM else {"num_paths": search.lattice.num_paths}
+    settings = {"search": search.method.value, **lists, **_seen(context)}
     return Evaluated(scored, summarise(name, scored, settings=settings))
 
 

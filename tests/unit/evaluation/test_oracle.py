@@ -24,15 +24,9 @@ def test_the_nearest_sequence_is_chosen(texts, chosen):
     assert fewest_errors("x", "one three", texts, unit=Unit.WORD).hypothesis == chosen
 
 
-def test_only_searches_with_lists_have_an_oracle():
-    with pytest.raises(
-        ConfigError, match="search.method=greedy keeps no n-best list for oracle=true; use k2_fast_beam"
-    ):
-        DecodeConfig(checkpoint="x", oracle=True)
-    assert DecodeConfig(checkpoint="x", oracle=True, search=SearchConfig(method=SearchMethod.K2_CTC)).oracle
-
-
-def test_only_searches_with_lists_can_be_rescored():
-    with pytest.raises(ConfigError, match="attention_scale=1.0 has no n-best list of search.method=greedy"):
-        DecodeConfig(checkpoint="x", attention_scale=1.0)
-    assert DecodeConfig(checkpoint="x", attention_scale=1.0, search=SearchConfig(method=SearchMethod.BEAM))
+@pytest.mark.parametrize("choice", [{"oracle": True}, {"attention_scale": 1.0}], ids=["oracle", "attention"])
+def test_only_searches_with_lists_have_something_to_choose_from(choice):
+    with pytest.raises(ConfigError, match="search.method=greedy keeps no n-best list to choose from"):
+        DecodeConfig(checkpoint="x", **choice)
+    for method in (SearchMethod.BEAM, SearchMethod.K2_CTC):
+        DecodeConfig(checkpoint="x", search=SearchConfig(method=method), **choice)
