@@ -55,12 +55,12 @@ def is_spread(x: Tensor) -> bool:
 
 def share(x: Tensor) -> Tensor:
     """This process' share of a spread tensor, in the same memory; any other tensor as it is."""
-    return x.to_local() if is_spread(x) else x  # type: ignore[operator]
+    return x.to_local() if is_spread(x) else x  # type: ignore[attr-defined]
 
 
 def whole(x: Tensor) -> Tensor:
     """All shares of a spread tensor together, for which every process must ask; any other tensor as it is."""
-    return x.full_tensor() if is_spread(x) else x  # type: ignore[operator]
+    return x.full_tensor() if is_spread(x) else x  # type: ignore[attr-defined]
 
 
 def shared_like(x: Tensor, like: Tensor) -> Tensor:

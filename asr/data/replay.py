@@ -34,8 +34,7 @@ class ReplayConfig:
         """Its own `data`, in everything else as the new data's."""
         if data.lazy or data.shards is not None:
             raise ConfigError("finetune.replay counts its audio in memory; set data.lazy=false and data.shards=null")
-        own = {"folder": self.folder, "train": self.train, "exclude_speakers": self.exclude_speakers}
-        return replace(data, **own)
+        return replace(data, folder=self.folder, train=self.train, exclude_speakers=self.exclude_speakers)
 
 
 def mixed(new: CutSet, old: CutSet, old_share: float) -> CutSet:
