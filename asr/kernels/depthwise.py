@@ -80,12 +80,11 @@ class _DepthwiseImage(torch.autograd.Function):
         x, weight = (saved.contiguous() for saved in ctx.saved_tensors)
         grad, kernel = grad.contiguous(), weight.shape[3]
         frames, edge = grad.shape[1], kernel // 2
-        grad_weight = torch.stack(
-            [
-                sum(_weight_grad(image[k : k + frames], given, kernel, edge) for image, given in zip(x, grad))
-                for k in range(kernel)
-            ]
-        )
+        by_tap = [
+            torch.stack([_weight_grad(image[k : k + frames], given, kernel, edge) for image, given in zip(x, grad)])
+            for k in range(kernel)
+        ]
+        grad_weight = torch.stack(by_tap).sum(dim=1)
         grad_x = None
         if ctx.needs_input_grad[0]:
             grad_x = _convolve_image(grad, weight.flip(2, 3), None, (kernel - 1, edge))
