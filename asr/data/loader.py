@@ -19,7 +19,7 @@ from asr.data.config import AugmentConfig, DataConfig, FeatureSource
 from asr.data.draw import Draw
 from asr.data.features_store import at_speeds, feats_path
 from asr.data.loading import compute_features, load_features, load_samples
-from asr.data.manifests import cuts_path, encoder_frames, min_frames, num_frames, read_cuts, transcript
+from asr.data.manifests import cuts_path, encoder_frames, frames_needed, min_frames, num_frames, read_cuts, transcript
 from asr.data.noise import NoisePool
 from asr.data.replay import ReplayConfig, mixed
 from asr.data.reverb import ReverbPool
@@ -196,11 +196,11 @@ class _BatchMaker(Dataset):
         draw = Draw(plan.seed)
         texts = [transcript(cut) for cut in plan.cuts]
         tokens = [self._tokenizer.encode(text) for text in texts]
-        features = [self._features(cut, draw, len(row)) for cut, row in zip(plan.cuts, tokens)]
+        features = [self._features(cut, draw, frames_needed(row)) for cut, row in zip(plan.cuts, tokens)]
         ids = [cut.id for cut in plan.cuts]
         return collate(features, tokens, texts=texts, ids=ids, index=plan.index, counts=plan.counts)
 
-    def _features(self, cut: Cut, draw: Draw, num_tokens: int) -> Tensor:
+    def _features(self, cut: Cut, draw: Draw, needed: int) -> Tensor:
         if self._augmenter is None:
             features = load_features(cut, self._fbank)
             return torch.cat([features, features.new_full((self._tail_frames, features.shape[1]), LOG_FLOOR)])
@@ -208,7 +208,7 @@ class _BatchMaker(Dataset):
             features = load_features(cut, self._fbank)
         else:
             features = compute_features(self._augmenter.samples(load_samples(cut), draw), self._fbank)
-        return self._augmenter.features(features, draw, min_frames=min_frames(num_tokens), noisy=not cut.has_features)
+        return self._augmenter.features(features, draw, min_frames=min_frames(needed), noisy=not cut.has_features)
 
 
 def _augmenter(augment: AugmentConfig | None, fbank: Fbank) -> Augmenter | None:

@@ -142,23 +142,28 @@ def encoder_frames(num_frames: int) -> int:
     return max(0, ((num_frames - 7) // 2 + 1) // 2)
 
 
-def min_frames(num_tokens: int) -> int:
-    """Fewest feature frames (100 Hz) of which the encoder makes a frame for every token."""
-    return 4 * num_tokens + 5
+def frames_needed(tokens: Sequence[int]) -> int:
+    """Fewest encoder frames in which `tokens` can be said: CTC says a blank between two of the same."""
+    return len(tokens) + sum(a == b for a, b in zip(tokens, tokens[1:]))
+
+
+def min_frames(encoder_frames: int) -> int:
+    """Fewest feature frames (100 Hz) of which the encoder makes so many (25 Hz)."""
+    return 4 * encoder_frames + 5
 
 
 def check_lengths(cuts: Iterable[Cut], tokenizer: Tokenizer, *, speeds: Sequence[float] = (1.0,)) -> Manifest:
-    """Reject cuts with no token, or, at the fastest of `speeds`, with fewer encoder frames than tokens."""
+    """Reject cuts with no token, or, at the fastest of `speeds`, with fewer encoder frames than their tokens need."""
     kept: list[Cut] = []
     rejected: list[Rejected] = []
     for cut in cuts:
-        num_tokens = len(tokenizer.encode(transcript(cut)))
+        tokens = tokenizer.encode(transcript(cut))
         available = encoder_frames(num_frames(cut, max(speeds)))
-        if num_tokens == 0:
+        if not tokens:
             rejected.append(Rejected(cut.id, "the transcript is empty"))
-        elif available < num_tokens:
+        elif available < frames_needed(tokens):
             reason = (
-                f"{cut.duration:.2f} s at speed {max(speeds)} give {available} encoder frames for {num_tokens} tokens"
+                f"{cut.duration:.2f} s at speed {max(speeds)} give {available} encoder frames for {len(tokens)} tokens"
             )
             rejected.append(Rejected(cut.id, reason))
         else:

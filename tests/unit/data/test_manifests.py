@@ -20,7 +20,7 @@ from asr.data import (
     write_quarantine,
 )
 from asr.data.loading import load_samples
-from asr.data.manifests import encoder_frames, min_frames
+from asr.data.manifests import encoder_frames, frames_needed, min_frames
 from asr.errors import DataError
 from asr.features import read_audio
 from asr.text import train_tokenizer
@@ -105,10 +105,14 @@ def test_utterances_too_short_for_their_text_are_set_aside(corpus):
     assert f"for {num_tokens} tokens" in rejected[0].reason
     # 0.8 s are 80 frames and 18 encoder frames; the shorter text only fits until it is played faster.
     assert encoder_frames(80) == 18
-    fitting = build_cuts([Utterance(id="fits", audio=corpus[0].audio, text="three three three")]).cuts
-    assert len(tokenizer.encode("three three three")) == 18
+    fitting = build_cuts([Utterance(id="fits", audio=corpus[0].audio, text="five four one two")]).cuts
+    assert len(tokenizer.encode("five four one two")) == 18
     assert len(check_lengths(fitting, tokenizer).rejected) == 0
     assert len(check_lengths(fitting, tokenizer, speeds=(0.9, 1.0, 1.1)).rejected) == 1
+
+
+def test_a_blank_fits_between_two_of_the_same():
+    assert [frames_needed(list(word)) for word in ("", "a", "three", "aab", "aaa")] == [0, 1, 6, 4, 5]
 
 
 def test_min_frames_is_the_least_that_suffices():
