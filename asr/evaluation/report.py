@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,7 @@ def summarise(
     latency: AlgorithmicLatency | None = None,
     speed: Speed | None = None,
     delays: Delays | None = None,
-    settings: dict[str, str | int | float | bool | None] | None = None,
+    settings: Mapping[str, str | int | float | bool | None] | None = None,
 ) -> Report:
     """The report of a scored test set."""
     return Report(
@@ -73,7 +73,7 @@ def summarise(
         latency=latency,
         speed=speed,
         delays=delays,
-        settings=settings or {},
+        settings=dict(settings or {}),
     )
 
 
