@@ -79,7 +79,7 @@ def rescored(
     return Evaluated(scored, summarise(name, scored, settings=settings))
 
 
-def _seen(context: ChunkContext) -> dict[str, int | None]:
+def _seen(context: ChunkContext) -> dict[str, str | int | float | bool | None]:
     return {
         "chunk_size": context.chunk_size,
         "left_context": context.left_context,
