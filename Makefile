@@ -54,7 +54,7 @@ test-k2:
 	@PYTHON_K2=$$(.ci/python310) || { \
 		echo "test-k2 skipped: no Python 3.10 on the PATH, nor among the installations of pyenv and uv"; exit 0; }; \
 	export PYTHON_K2; $(MAKE) --no-print-directory $(READY_K2) && \
-		RILL_NEEDS_K2=1 RILL_OTHER_PYTHON=$(CURDIR)/$(BIN)/python OMP_NUM_THREADS=1 $(BIN_K2)/python -m pytest $(CORE_TESTS)
+		RILL_NEEDS_K2=1 RILL_OTHER_PYTHON="$(CURDIR)/$(BIN)/python" OMP_NUM_THREADS=1 $(BIN_K2)/python -m pytest $(CORE_TESTS)
 
 $(READY_K2): pyproject.toml constraints-k2.txt
 	@echo "setting up .venv-k2 (a few minutes the first time; log: .venv-k2/install.log)"

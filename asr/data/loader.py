@@ -154,7 +154,7 @@ def heard_cuts(data: DataConfig, split: str) -> CutSet:
 
 
 def usable(cuts: CutSet, tokenizer: Tokenizer, data: DataConfig) -> CutSet:
-    """Cuts of permitted length and speaker whose encoder output has a frame for each of their tokens."""
+    """Cuts of permitted length and speaker whose encoder output has frames enough for their tokens."""
     return cuts.filter(_Usable(tokenizer, data))
 
 
@@ -171,7 +171,7 @@ class _Usable:
         if any(supervision.speaker in self._data.exclude_speakers for supervision in cut.supervisions):
             return False
         available = encoder_frames(num_frames(cut)) - self._data.spare_frames
-        return 0 < len(self._tokenizer.encode(transcript(cut))) <= available
+        return 0 < frames_needed(self._tokenizer.encode(transcript(cut))) <= available
 
 
 class _BatchMaker(Dataset):

@@ -14,7 +14,6 @@ from lhotse.utils import perturb_num_samples
 
 from asr.errors import AudioError, DataError
 from asr.features import FbankConfig, audio_info, read_audio
-from asr.text import Tokenizer
 
 SAMPLE_RATE = 16000
 
@@ -150,25 +149,6 @@ def frames_needed(tokens: Sequence[int]) -> int:
 def min_frames(encoder_frames: int) -> int:
     """Fewest feature frames (100 Hz) of which the encoder makes so many (25 Hz)."""
     return 4 * encoder_frames + 5
-
-
-def check_lengths(cuts: Iterable[Cut], tokenizer: Tokenizer, *, speeds: Sequence[float] = (1.0,)) -> Manifest:
-    """Reject cuts with no token, or, at the fastest of `speeds`, with fewer encoder frames than their tokens need."""
-    kept: list[Cut] = []
-    rejected: list[Rejected] = []
-    for cut in cuts:
-        tokens = tokenizer.encode(transcript(cut))
-        available = encoder_frames(num_frames(cut, max(speeds)))
-        if not tokens:
-            rejected.append(Rejected(cut.id, "the transcript is empty"))
-        elif available < frames_needed(tokens):
-            reason = (
-                f"{cut.duration:.2f} s at speed {max(speeds)} give {available} encoder frames for {len(tokens)} tokens"
-            )
-            rejected.append(Rejected(cut.id, reason))
-        else:
-            kept.append(cut)
-    return Manifest(CutSet.from_cuts(kept), rejected)
 
 
 def cuts_path(folder: Path | str, split: str) -> Path:

@@ -9,9 +9,9 @@ import pytest
 import soundfile
 
 from asr.data import (
+    DataConfig,
     Utterance,
     build_cuts,
-    check_lengths,
     cuts_from_paths,
     cuts_path,
     read_cuts,
@@ -19,6 +19,7 @@ from asr.data import (
     write_cuts,
     write_quarantine,
 )
+from asr.data.loader import usable
 from asr.data.loading import load_samples
 from asr.data.manifests import encoder_frames, frames_needed, min_frames
 from asr.errors import DataError
@@ -94,21 +95,14 @@ def test_a_missing_or_damaged_list_is_reported(tmp_path):
         read_cuts(tmp_path / "cuts-dev.jsonl.gz")
 
 
-def test_utterances_too_short_for_their_text_are_set_aside(corpus):
-    tokenizer = train_tokenizer("char", ["one two three four five zero"])
-    long_text = " ".join(["three"] * 4)
-    utterance = Utterance(id="hasty", audio=corpus[0].audio, text=long_text)
-    cuts = build_cuts([corpus[0], utterance]).cuts
-    num_tokens = len(tokenizer.encode(long_text))
-    kept, rejected = check_lengths(cuts, tokenizer)
-    assert [cut.id for cut in kept] == ["u00"]
-    assert f"for {num_tokens} tokens" in rejected[0].reason
-    # 0.8 s are 80 frames and 18 encoder frames; the shorter text only fits until it is played faster.
+def test_utterances_too_short_for_their_text_are_left_out(corpus):
+    # 0.8 s are 80 frames and 18 encoder frames: eighteen letters fit, unless two that follow each other are the same.
     assert encoder_frames(80) == 18
-    fitting = build_cuts([Utterance(id="fits", audio=corpus[0].audio, text="five four one two")]).cuts
-    assert len(tokenizer.encode("five four one two")) == 18
-    assert len(check_lengths(fitting, tokenizer).rejected) == 0
-    assert len(check_lengths(fitting, tokenizer, speeds=(0.9, 1.0, 1.1)).rejected) == 1
+    for text, fits in [("five four one two", True), ("three one two six", False)]:
+        tokenizer = train_tokenizer("char", [text])
+        cuts = build_cuts([Utterance(id="u", audio=corpus[0].audio, text=text)]).cuts
+        assert len(tokenizer.encode(text)) == 18
+        assert len(list(usable(cuts, tokenizer, DataConfig()))) == fits
 
 
 def test_a_blank_fits_between_two_of_the_same():
