@@ -38,7 +38,9 @@ def compile_formulas(objective: TransducerObjective, device: torch.device, preci
     except Exception as error:  # whatever compilers raise
         for (module, name), formula in zip(FORMULAS, plain):
             setattr(module, name, formula)
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        # The first line of torch's own errors names only the part of it that raised them.
+        told = [line for line in str(error).splitlines() if line.strip() and not line.rstrip().endswith("raised:")]
+        reason = (told or [type(error).__name__])[0][:200]
         return f"torch.compile cannot compile the formulas here ({reason}); going on without"
     return None
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 
@@ -87,6 +89,7 @@ def test_what_cannot_be_compiled_is_said_in_a_sentence(trainer, monkeypatch, cap
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(" " in sys.prefix, reason="torch's compiler cannot be used below a path with spaces")
 @pytest.mark.filterwarnings("ignore:.*script_method.*:DeprecationWarning")  # within torch
 def test_compiled_formulas_learn_the_same(trainer, monkeypatch, capsys):
     plain = trainer()
