@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from asr.kernels.dispatch import ordinary
+from asr.kernels.layout import stamp
 
 T = TypeVar("T")
 
@@ -34,7 +35,7 @@ class Memo:
         if torch.is_grad_enabled() or not ordinary(*sources):
             return compute()
         # Held on to, so that no other tensor can come to lie where one of them was.
-        stamps = tuple((source.data_ptr(), _version(source)) for source in sources)
+        stamps = tuple(stamp(source) for source in sources)
         same = key == self._key and stamps == self._stamps and len(sources) == len(self._sources)
         if not (same and all(a is b for a, b in zip(sources, self._sources))):
             value = compute()
@@ -42,7 +43,3 @@ class Memo:
             self._value = Parameter(value, requires_grad=False) if isinstance(value, Tensor) else value
             self._key, self._sources, self._stamps = key, sources, stamps
         return self._value
-
-
-def _version(tensor: Tensor) -> int:
-    return 0 if tensor.is_inference() else tensor._version

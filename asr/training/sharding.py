@@ -15,6 +15,7 @@ from torch import Tensor, distributed, nn
 from torch.distributed import fsdp
 
 from asr.errors import ConfigError
+from asr.kernels.layout import refilled
 from asr.models.transducer import Transducer, copy_weights
 from asr.models.zipformer.layer import ZipformerLayer
 from asr.tensors import is_spread, whole
@@ -55,10 +56,11 @@ def _touch_all(module: nn.Module, except_for: set[nn.Parameter], apply: Callable
     forward = module.forward
 
     def touching(*args: Any, **kwargs: Any) -> Any:
+        present = [getattr(owner, name) for owner, name in places]
+        refilled(present)  # as they came together; torch leaves their versions alone, for the sake of backward
         found = forward(*args, **kwargs)
         if not torch.is_grad_enabled():
             return found
-        present = [getattr(owner, name) for owner, name in places]  # other tensors each time they come together
         return apply(found, lambda x: _Touch.apply(x, *present))
 
     module.forward = touching  # type: ignore[method-assign]

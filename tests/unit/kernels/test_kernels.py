@@ -14,7 +14,7 @@ from asr.kernels import native
 from asr.kernels.depthwise import depthwise_conv, depthwise_image_conv
 from asr.kernels.dispatch import ordinary
 from asr.kernels.gate import gate_rows
-from asr.kernels.layout import laid_out
+from asr.kernels.layout import laid_out, refilled
 from asr.kernels.linear import linear
 from asr.kernels.mlp import swoosh_mlp
 from asr.kernels.norm import normalise
@@ -217,6 +217,16 @@ def test_packed_weights_follow_their_parameter():
             for _ in range(2):
                 torch.testing.assert_close(linear(x, weight), x @ weight.t(), rtol=1e-4, atol=1e-4)
     assert not hasattr(copy.deepcopy(weight), "_packed")
+
+
+def test_weights_that_come_together_again_are_laid_out_anew():
+    """A model in shares frees its parameters and fills them again: maybe in the same place, as the same version."""
+    weight = Parameter(torch.ones(3))
+    for value in (1.0, 2.0):
+        weight.data.fill_(value)
+        refilled([weight])
+        assert laid_out(weight, torch.neg)[0] == -value
+        assert laid_out(weight, torch.neg) is laid_out(weight, torch.neg)
 
 
 def test_bias_norm_at_inference(either):

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from asr.kernels.layout import refilled
 from asr.nn.memo import Memo
 
 
@@ -29,7 +30,7 @@ def test_equal_sources_are_worked_out_once(counted):
     assert len(calls) == 1
 
 
-@pytest.mark.parametrize("change", ["in place", "load", "data", "key"])
+@pytest.mark.parametrize("change", ["in place", "load", "data", "refill", "key"])
 def test_changed_sources_are_worked_out_anew(counted, change):
     weight, calls, get, _ = counted
     with torch.no_grad():
@@ -40,6 +41,9 @@ def test_changed_sources_are_worked_out_anew(counted, change):
             weight.copy_(torch.full((3,), 2.0))
         elif change == "data":
             weight.data = torch.full((3,), 2.0)
+        elif change == "refill":
+            weight.data.fill_(2.0)
+            refilled([weight])
         found = get(key="other" if change == "key" else None)
     torch.testing.assert_close(found, 2 * weight.detach())
     assert len(calls) == 2
