@@ -68,18 +68,21 @@ def newest_good(folder: Path, *, wanted: Callable[[Path], bool] = lambda path: T
     return None
 
 
-def prune(folder: Path, *, keep_last: int, keep: Collection[Path] = ()) -> list[Path]:
+def prune(folder: Path, *, keep_last: int, keep: Collection[Path] = (), newest: int | None = None) -> list[Path]:
     """Delete all but the newest `keep_last` (>= 1) checkpoints, those in `keep`, and what interrupted writes left.
 
     Only the process that writes a run's checkpoints may call this.
 
+    Args:
+        newest: the step of the last good one; later ones were damaged when the run was resumed, and count for nothing.
     Returns:
         The checkpoints deleted.
     """
     if keep_last < 1:
         raise CheckpointError(f"keep_last={keep_last} must be at least 1, or nothing could be resumed")
     kept = {Path(path).name for path in keep}
-    gone = [path for path in list_checkpoints(folder)[:-keep_last] if path.name not in kept]
+    good = [path for path in list_checkpoints(folder) if newest is None or step_of(path) <= newest]
+    gone = [path for path in good[:-keep_last] if path.name not in kept]
     for path in [*gone, *Path(folder).glob(".*.safetensors.*.tmp")]:
         path.unlink(missing_ok=True)
     return gone

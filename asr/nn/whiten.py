@@ -31,11 +31,12 @@ def whiteness(x: Tensor) -> Whiteness:
     size = covariance.shape[0] * covariance.shape[1]
     trace = covariance.diagonal(dim1=1, dim2=2)
     mean_diagonal = trace.sum() / size
-    mean_square = covariance.square().sum() / size
     denominator = mean_diagonal.square() + _TINY
+    metric = covariance.square().sum() / size / denominator
     slope = covariance / denominator
-    slope.diagonal(dim1=1, dim2=2).sub_(mean_square * mean_diagonal / denominator.square())
-    return Whiteness(mean_square / denominator, slope.mul_(2.0 / size), mean)
+    # Of almost equal rows, the square of the denominator would be too small for float32.
+    slope.diagonal(dim1=1, dim2=2).sub_(metric * (mean_diagonal / denominator))
+    return Whiteness(metric, slope.mul_(2.0 / size), mean)
 
 
 class _Whiten(torch.autograd.Function):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from asr.evaluation.summary import read_metrics
 
 
 class Canary:
@@ -25,8 +26,7 @@ class Canary:
 
 def before_and_after(run_dir: Path) -> str | None:
     """The error rates of a run's first and last validation, in words; None where it watched no canary."""
-    lines = (run_dir / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    rows = [row for row in map(json.loads, lines) if row["kind"] == "dev" and "canary_wer" in row]
+    rows = [row for row in read_metrics(run_dir) if row["kind"] == "dev" and "canary_wer" in row]
     if not rows:
         return None
     first, last = rows[0], rows[-1]

@@ -53,12 +53,14 @@ def peak_bytes(work: Callable[[], Any], device: torch.device) -> int:
 
 
 def standing_bytes(snapshot: Snapshot) -> int:
-    """What a run holds all the time: parameters, two moments of each, and averages."""
+    """What a run holds all the time: parameters, two moments of each, and averages; gradients, while the next batch of
+    a step goes forward; and where processes exchange gradients, the copy that they exchange."""
     model = snapshot.model
     held: list[Iterable[Tensor]] = [model.state_dict().values(), snapshot.average.tensors.values()]
     held += [snapshot.ema.tensors.values()] if snapshot.ema else []
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    return sum(map(_bytes, (tensor for tensors in held for tensor in tensors))) + 2 * sum(map(_bytes, trained))
+    copies = 2 + (snapshot.arrangement.accumulate > 1) + (snapshot.world.size > 1)
+    return sum(map(_bytes, (tensor for tensors in held for tensor in tensors))) + copies * sum(map(_bytes, trained))
 
 
 class MemoryProbe:

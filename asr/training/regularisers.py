@@ -58,6 +58,7 @@ class RegulariserMemory:
         if len(slots) != len(self.values) * world.size:
             mine = slots[:1] * len(self.values)
         self.values = [[found.get(name, module.prob) for name, module in self._pairs()] for found in mine]
+        self._next = [list(values) for values in self.values]  # a short step at an epoch's end leaves some as they are
         self.enter(0)
 
     def _pairs(self) -> list[tuple[str, Whiten]]:

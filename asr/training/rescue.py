@@ -90,7 +90,7 @@ class Rescue:
                 whiten=self.snapshot.regularisers.named(number),
                 clock=self.clock.at(moment.step),
             )
-        except CheckpointError as error:
+        except (CheckpointError, OSError) as error:
             logger.warning("%s", error)  # no reason to end a run
 
     def fall_back(self, batches: Sequence[Batch]) -> str:

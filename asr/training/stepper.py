@@ -106,7 +106,8 @@ class Stepper:
                     bad = float(self.world.any(bad > 0))
                 if not bad:
                     self._backward(loss, batch)
-            self.snapshot.regularisers.leave(number)
+            if batch.counts:
+                self.snapshot.regularisers.leave(number)
         per_frame = total / max(frames, 1.0)
         return Found(self.snapshot.guard.judge(not bad, per_frame), per_frame, frames, round(utterances))
 

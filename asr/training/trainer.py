@@ -178,7 +178,8 @@ class Trainer:
         self.snapshot.write(checkpoint_path(self.checkpoints, self.position.step), dev_wer=wer)
         if self.world.is_first:
             best = best_checkpoints(self.checkpoints, self.config.keep_best)
-            prune(self.checkpoints, keep_last=self.config.keep_checkpoints, keep=best)
+            keep_last = self.config.keep_checkpoints
+            prune(self.checkpoints, keep_last=keep_last, keep=best, newest=self.position.step)
 
 
 def _steps(batches: Iterator[Batch], accumulate: int) -> Iterator[list[Batch]]:

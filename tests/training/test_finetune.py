@@ -17,6 +17,7 @@ from asr.config.compose import compose
 from asr.data import DataConfig, all_cuts
 from asr.errors import CheckpointError, ConfigError
 from asr.training.build import build_trainer
+from asr.training.canary import before_and_after
 from tests.training import troubles
 from tests.training.child import asr
 from tests.training.tiny import SHORT, overrides
@@ -133,3 +134,10 @@ def test_old_data_is_replayed(corpus, trained, tmp_path):
 def test_what_cannot_be_is_refused(corpus, trained, tmp_path, changes, complaint):
     with pytest.raises(ConfigError, match=complaint):
         build_trainer(compose("train", settings(corpus, trained, tmp_path, *changes))).journal.close()
+
+
+def test_what_was_forgotten_is_told_after_a_crash_in_the_middle_of_a_line(tmp_path):
+    rows = [{"kind": "dev", "step": step, "wer": 9.0 - step, "canary_wer": 3.0 + step} for step in (0, 2)]
+    first, last = map(json.dumps, rows)
+    (tmp_path / "metrics.jsonl").write_text(f"{first}\n{last[:9]}\n{last}\n")
+    assert before_and_after(tmp_path) == "error rate from step 0 to step 2: dev 9.00 to 7.00 %, canary 3.00 to 5.00 %"

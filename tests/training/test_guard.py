@@ -135,6 +135,14 @@ def test_no_checkpoint_is_written_in_the_middle_of_trouble(trainer, tmp_path):
     assert names == ["step-000000", "step-000002", "step-000006", "step-000007"]
 
 
+def test_what_cannot_be_kept_ends_no_run(trainer, tmp_path, caplog):
+    run = trainer()
+    (tmp_path / "trouble" / "step-000003-0.json").mkdir(parents=True)
+    spoil_losses(run, {3}, NAN)
+    run.run()
+    assert run.position.step == 6 and "Is a directory" in caplog.text
+
+
 def test_guard_judges_by_the_median_of_good_steps():
     guard = Guard(GuardConfig(explosion=10.0, patience=2))
     for _ in range(Guard.ENOUGH):

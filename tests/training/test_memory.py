@@ -11,7 +11,7 @@ from asr.data import Bin, Capacity, bins_for
 from asr.errors import ConfigError
 from asr.training import build, memory
 from asr.training.arrangement import BY_MEMORY
-from asr.training.memory import MemoryProbe, fit_batches, made_up, memory_limit, peak_bytes
+from asr.training.memory import MemoryProbe, fit_batches, made_up, memory_limit, peak_bytes, standing_bytes
 from asr.training.precision import Precision
 
 LIMIT = 60_000_000
@@ -46,6 +46,13 @@ def test_batches_fill_the_limit_and_never_exceed_it(trainer):
         run.snapshot.model.load_state_dict(before)
     assert max(needs) <= LIMIT, needs
     assert needs[0] >= 0.8 * LIMIT, needs
+
+
+def test_gradients_that_wait_for_the_next_batch_are_counted(trainer):
+    """A step of two batches holds those of the first while the second goes forward."""
+    one, two = trainer(), trainer("training.accumulate=2")
+    gradients = sum(4 * parameter.numel() for parameter in two.objective.parameters())
+    assert standing_bytes(two.snapshot) - standing_bytes(one.snapshot) == gradients
 
 
 def test_a_run_batches_by_memory_and_measures_once(trainer, monkeypatch):

@@ -11,6 +11,10 @@ import torch
 
 from asr.checkpoint.folder import checkpoint_path, list_checkpoints
 from asr.checkpoint.format import Checkpoint, read_checkpoint
+from asr.nn.whiten import Whiten
+from asr.training.memory import made_up
+from asr.training.regularisers import RegulariserMemory
+from asr.training.world import World
 from tests.training import troubles
 from tests.training.child import asr
 from tests.training.tiny import overrides
@@ -165,3 +169,27 @@ def test_killed_at_any_time(corpus, uninterrupted, tmp_path):
         asr(command(corpus, tmp_path), tmp_path / "log", meanwhile=kill)
     assert asr(command(corpus, tmp_path), tmp_path / "log").status == 0
     assert_same(final(tmp_path), final(uninterrupted))
+
+
+def test_regularisers_of_batches_that_a_short_step_lacks_are_resumed():
+    """The last step of an epoch has fewer batches; what the others had left stays."""
+    whiten, world = Whiten(groups=1, limit=1.0, grad_scale=0.1), World()
+    memory = RegulariserMemory(torch.nn.Sequential(whiten), accumulate=2)
+    memory.load_state([{"0": 0.1}, {"0": 0.2}], world)
+    memory.enter(0)
+    whiten.prob = 0.3
+    memory.leave(0)
+    memory.end_step()
+    assert memory.to_state(world) == [{"0": 0.3}, {"0": 0.2}]
+
+
+@pytest.mark.parametrize("counts", [True, False])
+def test_batches_that_do_not_count_leave_regularisers_alone(trainer, counts):
+    """One process has no such batches, and two shall do what one does."""
+    run = trainer()
+    memory = run.snapshot.regularisers
+    memory.values[0] = [1.0] * len(memory.values[0])
+    memory.end_step = lambda: None
+    memory._next = [list(memory.values[0])]
+    run.stepper.step([made_up(1.0, 4, 2, run.snapshot.model.config)._replace(counts=counts)])
+    assert (memory._next == memory.values) is not counts

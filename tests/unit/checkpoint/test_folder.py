@@ -65,6 +65,13 @@ def test_pruning_keeps_the_last_and_the_chosen(tmp_path):
         prune(tmp_path, keep_last=0)
 
 
+def test_pruning_does_not_count_damaged_ones_that_the_run_has_come_back_from(tmp_path):
+    paths = [_write(tmp_path, step) for step in (1, 2, 3)]
+    _damage(paths[2])
+    assert prune(tmp_path, keep_last=1, newest=2) == [paths[0]]
+    assert newest_good(tmp_path).path == paths[1]
+
+
 def test_the_best_are_known_by_what_stands_in_them(tmp_path):
     assert best_checkpoints(tmp_path, 2) == [] and belongs_to_best(tmp_path, 99.0, 2)
     paths = [_write(tmp_path, step, dev_wer=wer) for step, wer in ((1, 9.0), (2, 4.0), (3, 4.0), (4, 7.0))]

@@ -57,6 +57,18 @@ def test_balancer_acts_in_its_share_of_the_calls():
     assert 0.18 < acted / 400 < 0.32
 
 
+def test_whiten_of_almost_equal_rows_is_finite():
+    """As attention gives that does not look anywhere yet; denormals are zero, as in training."""
+    torch.set_flush_denormal(True)
+    try:
+        for size in (0.0, 1e-7, 1e-6, 1e-5):
+            x = (size * torch.randn(1, 46, 1)).expand(1, 46, 32)
+            whiten = Whiten(groups=1, limit=1.0, grad_scale=0.1, prob=(1.0, 1.0))
+            assert gradient(whiten, x, torch.randn(1, 46, 32)).isfinite().all(), size
+    finally:
+        torch.set_flush_denormal(False)
+
+
 def test_whiteness_is_one_for_white_data_and_grows_with_correlation():
     white = torch.randn(1, 20000, 4)
     correlated = white @ torch.tensor([[1.0, 0.9, 0.9, 0.9]] * 4)
