@@ -11,9 +11,10 @@ from contextlib import contextmanager
 
 import pytest
 
+import asr
 from tests.conftest import REPO
-from tests.models.make import DIGITS
-from tests.models.strings import digit_strings
+from tests.models.digits import digits_model
+from tests.models.strings import understood
 
 pytest.importorskip("uvicorn", reason="the extra serve is not installed")
 
@@ -23,7 +24,7 @@ from tests.serving.client import Client, words
 @contextmanager
 def server(*settings: str, **environment: str) -> Iterator[tuple[subprocess.Popen, str]]:
     """The process, and its address once it listens."""
-    command = [sys.executable, "-m", "asr.cli.main", "serve", str(DIGITS), "port=0", "num_threads=1", *settings]
+    command = [sys.executable, "-m", "asr.cli.main", "serve", str(digits_model()), "port=0", "num_threads=1", *settings]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=REPO, env={**os.environ, **environment}
     )
@@ -38,7 +39,7 @@ def server(*settings: str, **environment: str) -> Iterator[tuple[subprocess.Pope
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_signal_ends_it_when_everybody_is_answered(data_dir, how):
-    string = digit_strings(data_dir, count=1)[0]
+    (string,) = understood(asr.load(str(digits_model())), data_dir, count=1)
     with server(RILL_TOKEN="mellon") as (process, address):
         with Client(address) as stranger:
             stranger.start()

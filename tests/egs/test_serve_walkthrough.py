@@ -10,21 +10,22 @@ from pathlib import Path
 import pytest
 import soundfile
 
+import asr
 from tests.conftest import REPO
-from tests.models.make import DIGITS
-from tests.models.strings import digit_strings
+from tests.models.digits import digits_model
+from tests.models.strings import understood
 
 pytest.importorskip("uvicorn", reason="the extra serve is not installed")
 
 
 @pytest.mark.slow
 def test_a_program_hears_words_while_it_speaks(data_dir: Path, tmp_path: Path):
-    string = digit_strings(data_dir, count=1)[0]
+    (string,) = understood(asr.load(str(digits_model())), data_dir, count=1)
     wav = tmp_path / "a path with spaces.wav"
     soundfile.write(wav, string.samples.numpy(), 16000)
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
-        ["sh", str(REPO / "egs/serve/run.sh"), str(DIGITS), "num_threads=1"],
+        ["sh", str(REPO / "egs/serve/run.sh"), str(digits_model()), "num_threads=1"],
         env={**os.environ, "PATH": path, "PIECE": str(wav)},
         capture_output=True,
         text=True,

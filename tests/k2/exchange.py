@@ -27,9 +27,10 @@ from asr.models.transducer import Transducer, TransducerConfig
 from asr.models.zipformer import ZipformerConfig
 from asr.nn.chunks import ChunkContext
 from asr.optim import ScaledAdam, ScaledAdamConfig, parameter_groups
+from asr.text import train_tokenizer
 from asr.training.objective import TransducerObjective
 from tests.conftest import DATA_DIR
-from tests.models.make import DIGITS
+from tests.models.digits import digits_model
 
 CONTEXT = ChunkContext(chunk_size=16, left_context=64)
 METHODS = (SearchMethod.GREEDY, SearchMethod.BEAM, SearchMethod.FAST_BEAM, SearchMethod.CTC_GREEDY)
@@ -83,12 +84,14 @@ def small_model(vocab_size: int) -> Transducer:
 def train(kind: str, path: Path) -> None:
     """Real steps, on what `decode` hears too."""
     torch.manual_seed(1)
-    model, tokenizer, *_ = load_model(DIGITS)
+    heard = utterances()
     if kind == "new":
+        tokenizer = train_tokenizer("char", heard.texts)
         model = small_model(tokenizer.vocab_size)
+    else:
+        model, tokenizer, *_ = load_model(digits_model())
     objective = TransducerObjective(model, TransducerLossConfig(topology=Topology.MODIFIED, ctc_scale=0.2))
     optimizer = ScaledAdam(parameter_groups(model), ScaledAdamConfig(lr=0.05 if kind == "new" else 0.002))
-    heard = utterances()
     labels = [torch.tensor(tokenizer.encode(text)) for text in heard.texts]
     targets = pad_sequence(labels, batch_first=True), torch.tensor(list(map(len, labels)))
     model.train()

@@ -17,7 +17,7 @@ from asr.evaluation.wer import Transcript, Unit, score
 from asr.features import Fbank
 from asr.nn.chunks import ChunkContext
 from asr.recipes.digits.prepare import list_path
-from tests.models.make import DIGITS
+from tests.models.digits import digits_model
 from tests.models.strings import digit_strings
 
 WORDS = list_path("test").with_name("words.txt")
@@ -27,7 +27,7 @@ METHODS = [SearchMethod.K2_FAST_BEAM, SearchMethod.K2_CTC]
 
 @pytest.fixture(scope="module")
 def digits():
-    return load_model(DIGITS)
+    return load_model(digits_model())
 
 
 def grammar_search(digits, method: SearchMethod):

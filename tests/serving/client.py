@@ -14,7 +14,8 @@ from websockets.sync.client import ClientConnection, connect
 
 from asr.serving import ServeConfig
 from asr.serving.server import Server
-from asr.streaming import Recognizer, Stream
+from asr.streaming import Recognizer
+from tests.streaming.segments import segments
 
 WAIT_S = 60
 
@@ -67,15 +68,7 @@ def words(events: list[dict[str, Any]]) -> str:
 
 def transcript(recognizer: Recognizer, samples: np.ndarray, config: ServeConfig, *, sample_rate: int = 16000) -> str:
     """What the library makes of a recording in one piece, under the server's settings."""
-    stream: Stream = recognizer.stream(config)
-    stream.accept(samples, sample_rate)
-    stream.finish()
-    said = []
-    while recognizer.decode([stream]):
-        if stream.is_endpoint:
-            said.append(stream.final.text)
-            stream.reset()
-    return " ".join(text for text in [*said, stream.final.text] if text)
+    return " ".join(segments(recognizer, recognizer.stream(config), samples, sample_rate=sample_rate))
 
 
 @contextmanager

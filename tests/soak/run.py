@@ -28,7 +28,7 @@ import asr
 from asr.features import Resampler
 from asr.serving import ServeConfig
 from tests.conftest import DATA_DIR, REPO
-from tests.models.make import DIGITS
+from tests.models.digits import digits_model
 from tests.models.strings import digit_strings
 from tests.serving.client import transcript
 from tests.soak.visits import RUDE, Recording, Visit, polite
@@ -83,7 +83,7 @@ class Soak:
 
 def recordings(count: int) -> list[Recording]:
     """Digits at several rates, with the library's own answer to each."""
-    recognizer, rates, found = asr.load(str(DIGITS)), [16000, 8000, 48000, 44100], []
+    recognizer, rates, found = asr.load(str(digits_model())), [16000, 8000, 48000, 44100], []
     for i, string in enumerate(digit_strings(DATA_DIR, count=count)):
         rate = rates[i % len(rates)]
         samples = Resampler(16000, rate)(string.samples).numpy().astype(np.float32)
@@ -93,7 +93,7 @@ def recordings(count: int) -> list[Recording]:
 
 def start_server(log: Path) -> tuple[subprocess.Popen, str]:
     """The process and its address."""
-    command = [sys.executable, "-m", "asr.cli.main", "serve", str(DIGITS), "port=0", "num_threads=1"]
+    command = [sys.executable, "-m", "asr.cli.main", "serve", str(digits_model()), "port=0", "num_threads=1"]
     limits = [f"limits.idle_s={IDLE_S}", "limits.connections=200"]
     with open(log, "w") as errors:
         process = subprocess.Popen(

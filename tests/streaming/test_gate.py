@@ -11,10 +11,13 @@ from torch import Tensor
 
 import asr
 from asr.errors import ConfigError
+from asr.evaluation.wer import Transcript, score_utterance
 from asr.features import Fbank
-from asr.streaming import EndpointConfig, GateConfig, Recognizer, Stream, StreamConfig
+from asr.streaming import EndpointConfig, GateConfig, StreamConfig
 from asr.streaming.gate import VoiceGate
-from tests.models.make import DIGITS
+from tests.models.digits import digits_model
+from tests.models.strings import digit_strings
+from tests.streaming.segments import segments
 from tests.streaming.tiny_recognizer import CONTEXT
 
 GATED = StreamConfig(chunk_size=CONTEXT.chunk_size, left_context=CONTEXT.left_context, gate=GateConfig())
@@ -29,21 +32,6 @@ def marks(samples: Tensor, config: GateConfig, *, cut: int = 10**6) -> Tensor:
     gate = VoiceGate(config)
     features = Fbank()(samples[None], torch.tensor([len(samples)])).features[0]
     return torch.cat([gate.accept(piece) for piece in features.split(cut)])
-
-
-def converse(recognizer: Recognizer, stream: Stream, samples: Tensor, piece: int) -> list[str]:
-    """The segments of a stream that hears `samples` piece by piece."""
-    said = []
-    for part in samples.split(piece):
-        stream.accept(part, 16000)
-        while recognizer.decode([stream]):
-            if stream.is_endpoint:
-                said.append(stream.final.text)
-                stream.reset()
-    stream.finish()
-    while recognizer.decode([stream]):
-        pass
-    return [text for text in [*said, stream.final.text] if text]
 
 
 @pytest.fixture
@@ -84,7 +72,7 @@ def test_pieces_change_nothing(recognizer, clips, steps):
     found = []
     for piece in (len(samples), 160, 4321):
         steps.clear()
-        found.append((converse(recognizer, recognizer.stream(GATED), samples, piece), len(steps)))
+        found.append((segments(recognizer, recognizer.stream(GATED), samples, piece), len(steps)))
     assert found[0] == found[1] == found[2]
     assert found[0][0] and 10 < found[0][1] < 0.8 * len(samples) / 16000 / 0.32
 
@@ -116,9 +104,9 @@ def test_hours_of_silence_are_never_encoded(recognizer, steps, minutes):
 
 
 @pytest.mark.parametrize("gate", [GateConfig(), None], ids=["gated", "plain"])
-def test_gated_silence_is_silence_to_the_endpoint_rules(clips, gate):
+def test_gated_silence_is_silence_to_the_endpoint_rules(data_dir, gate):
     """Trailing silence after nothing, and after something; the same chunk ends the segment either way."""
-    recognizer = asr.load(str(DIGITS))
+    recognizer = asr.load(str(digits_model()))
     after_nothing = recognizer.stream(StreamConfig(gate=gate, endpoint=EndpointConfig(pause_s=None, max_length_s=None)))
     after_nothing.accept(room(4 * 16000), 16000)
     while recognizer.decode([after_nothing]) and not after_nothing.is_endpoint:
@@ -138,8 +126,8 @@ def test_gated_silence_is_silence_to_the_endpoint_rules(clips, gate):
 def test_the_end_may_fall_into_silence(recognizer, clips, last):
     samples = torch.cat([clips[3], room(50000 + last)])
     gated, plain = (recognizer.stream(cfg) for cfg in (GATED, replace(GATED, gate=None)))
-    said = converse(recognizer, gated, samples, 1000)
-    converse(recognizer, plain, samples, 1000)
+    said = segments(recognizer, gated, samples, 1000)
+    segments(recognizer, plain, samples, 1000)
     assert gated.done and said and gated.decoded_s == pytest.approx(plain.decoded_s, abs=0.05)
 
 
@@ -150,24 +138,29 @@ def test_settings_without_meaning_are_named():
         GateConfig(pre_roll_s=-1)
 
 
+def missed(spoken: str, said: str) -> int:
+    """How many of the spoken words were not heard, or heard as others; words that nobody spoke do not count."""
+    counts = score_utterance(Transcript("", spoken, said)).counts
+    return counts.deletions + counts.substitutions
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("background", ["zeros", "room"])
-def test_no_word_is_lost_between_silences(data_dir, tmp_path, background):
-    """Digit strings between 2 to 10 seconds of silence: the same words with the gate and without it."""
-    from tests.models.strings import digit_strings
-
-    recognizer, draw = asr.load(str(DIGITS)), random.Random(0)
+def test_no_word_is_lost_between_silences(data_dir, background):
+    """Digit strings between 2 to 10 seconds of silence: what is heard without the gate is heard with it."""
+    recognizer, draw = asr.load(str(digits_model())), random.Random(0)
     plain = StreamConfig(endpoint=EndpointConfig())
-    lost = []
+    changed, lost = [], []
     for string in digit_strings(data_dir, count=24):
         pads = [draw.randint(2 * 16000, 10 * 16000) for _ in range(2)]
         before, after = (torch.zeros(n) if background == "zeros" else room(n) for n in pads)
         samples = torch.cat([before, string.samples, after])
-        said = [
-            " ".join(converse(recognizer, recognizer.stream(cfg), samples, len(samples)))
+        without, gated = (
+            " ".join(segments(recognizer, recognizer.stream(cfg), samples))
             for cfg in (plain, replace(plain, gate=GateConfig()))
-        ]
-        if said[0] != said[1]:
-            lost.append((string.text, *said))
+        )
+        changed += [(string.text, without, gated)] * (without != gated)
+        lost += [(string.text, without, gated)] * (missed(string.text, gated) > missed(string.text, without))
+    assert not lost, lost
     # On digital silence, which it never met, the model invents words at the seams, and which ones may change.
-    assert len(lost) <= (0 if background == "room" else 1), lost
+    assert background == "zeros" or len(changed) <= 1, changed
