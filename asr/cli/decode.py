@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
     from asr.checkpoint.model import LoadedModel
     from asr.config.decode_config import DecodeConfig
     from asr.decoding import SearchConfig
-    from asr.evaluation import Report, Score, Unit
-    from asr.nn.chunks import ChunkContext
+    from asr.evaluation import Report
+    from asr.evaluation.evaluate import Evaluated
 
 USAGE = """usage: asr decode EXP [key=value ...]
 
@@ -54,91 +55,48 @@ def main(argv: Sequence[str]) -> int:
     loaded = load_model(config.checkpoint)
     out = Path(config.out) if config.out else loaded.folder / "results"
     sets = test_sets(config.data, loaded.metadata.get("origin", {}), scratch=out / "lists")
-    reports = [decode_set(loaded, config, name, cuts, out) for name, cuts in sets.items()]
-    if config.oracle:
-        reports += [oracle_of_set(loaded, config, name, cuts, out) for name, cuts in sets.items()]
-    if config.attention_scale is not None:
-        reports += [rescored_of_set(loaded, config, name, cuts, out) for name, cuts in sets.items()]
+    asked = {None: True, "oracle": config.oracle, "rescored": config.attention_scale is not None}
+    choices = [choice for choice, wanted in asked.items() if wanted]
+    reports = [
+        decode_set(loaded, config, name, cuts, out, choice=choice) for choice in choices for name, cuts in sets.items()
+    ]
     Console().print(make_table(reports, title=f"{loaded.path}"))
     Console().print(latency_table(reports))
     Console(stderr=True).print(f"errors by utterance and reports: {out}", highlight=False)
     return 0
 
 
-def decode_set(loaded: LoadedModel, config: DecodeConfig, name: str, cuts: CutSet, out: Path) -> Report:
-    """Recognise and score one test set; listing and report go to `out`."""
+def decode_set(
+    loaded: LoadedModel, config: DecodeConfig, name: str, cuts: CutSet, out: Path, *, choice: str | None = None
+) -> Report:
+    """Recognise and score one test set; listing and report go to `out`.
+
+    Args:
+        choice: from each n-best list, "oracle" for the best there is, "rescored" for the attention decoder's.
+    """
+    from asr.evaluation import write_listing
     from asr.evaluation.evaluate import evaluate
-
-    scored, report = evaluate(
-        loaded.model,
-        loaded.tokenizer,
-        cuts,
-        name=name,
-        search=config.search,
-        context=_context(loaded, config),
-        stepwise=config.stepwise,
-        unit=_unit(loaded, config),
-        max_duration_s=config.max_duration_s,
-        progress=lambda batches: _with_progress(batches, name, len(cuts)),
-    )
-    return _keep(loaded, config, scored, report, out)
-
-
-def oracle_of_set(loaded: LoadedModel, config: DecodeConfig, name: str, cuts: CutSet, out: Path) -> Report:
-    """The same for the best sequence of each n-best list."""
-    from asr.evaluation.oracle import oracle
-
-    scored, report = oracle(
-        loaded.model,
-        loaded.tokenizer,
-        cuts,
-        name=f"{name}-oracle",
-        search=config.search,
-        context=_context(loaded, config),
-        unit=_unit(loaded, config),
-        max_duration_s=config.max_duration_s,
-        progress=lambda batches: _with_progress(batches, name, len(cuts)),
-    )
-    return _keep(loaded, config, scored, report, out)
-
-
-def rescored_of_set(loaded: LoadedModel, config: DecodeConfig, name: str, cuts: CutSet, out: Path) -> Report:
-    """The same with the attention decoder choosing from each n-best list."""
-    from asr.evaluation.oracle import rescored
-
-    assert config.attention_scale is not None
-    scored, report = rescored(
-        loaded.model,
-        loaded.tokenizer,
-        cuts,
-        name=f"{name}-rescored",
-        search=config.search,
-        context=_context(loaded, config),
-        scale=config.attention_scale,
-        unit=_unit(loaded, config),
-        max_duration_s=config.max_duration_s,
-        progress=lambda batches: _with_progress(batches, name, len(cuts)),
-    )
-    return _keep(loaded, config, scored, report, out)
-
-
-def _context(loaded: LoadedModel, config: DecodeConfig) -> ChunkContext:
+    from asr.evaluation.oracle import evaluate_choice
     from asr.evaluation.recognise import context_for
-
-    return context_for(loaded.model, config.chunk_size, config.left_context, config.lookahead)
-
-
-def _unit(loaded: LoadedModel, config: DecodeConfig) -> Unit:
     from asr.evaluation.wer import unit_of
 
-    return config.unit or unit_of(loaded.metadata)
-
-
-def _keep(loaded: LoadedModel, config: DecodeConfig, scored: Score, report: Report, out: Path) -> Report:
-    """Write report and listing."""
-    from asr.evaluation import write_listing
-
-    context = _context(loaded, config)
+    evaluators: dict[str | None, Callable[..., Evaluated]] = {
+        None: partial(evaluate, stepwise=config.stepwise),
+        "oracle": evaluate_choice,
+        "rescored": partial(evaluate_choice, attention_scale=config.attention_scale),
+    }
+    context = context_for(loaded.model, config.chunk_size, config.left_context, config.lookahead)
+    scored, report = evaluators[choice](
+        loaded.model,
+        loaded.tokenizer,
+        cuts,
+        name=f"{name}-{choice}" if choice else name,
+        search=config.search,
+        context=context,
+        unit=config.unit or unit_of(loaded.metadata),
+        max_duration_s=config.max_duration_s,
+        progress=lambda batches: _with_progress(batches, name, len(cuts)),
+    )
     report.settings["checkpoint"] = str(loaded.path)
     path = report_path(out, report.name, config.search, context.chunk_size, context.left_context, context.lookahead)
     write_listing(path.with_suffix(".txt"), scored)

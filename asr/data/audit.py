@@ -153,9 +153,11 @@ def judge(heard: list[Heard]) -> Audit:
         same_text_across=[
             {"text": text, "where": places}
             for text, places in _by(heard, lambda one: one.text).items()
-            if len({place.split("/")[0] for place in places}) > 1
+            if _across(places)
         ],
-        shared_speakers=_shared_speakers(heard),
+        shared_speakers=sorted(
+            speaker for speaker, places in _by(heard, lambda one: one.speaker).items() if _across(places)
+        ),
         new_characters={name: "".join(sorted(characters[name] - characters[names[0]])) for name in names[1:]},
     )
 
@@ -181,12 +183,9 @@ def _by(heard: Iterable[Heard], key: Callable[[Heard], str]) -> dict[str, list[s
     return found
 
 
-def _shared_speakers(heard: Iterable[Heard]) -> list[str]:
-    splits = defaultdict(set)
-    for one in heard:
-        if one.speaker:
-            splits[one.speaker].add(one.split)
-    return sorted(speaker for speaker, found in splits.items() if len(found) > 1)
+def _across(places: Iterable[str]) -> bool:
+    """Whether utterances, as split/id, are of more than one split."""
+    return len({place.split("/")[0] for place in places}) > 1
 
 
 def write_audit(found: Audit, folder: Path) -> tuple[Path, Path]:
@@ -205,7 +204,7 @@ def _sections(found: Audit) -> Iterable[str]:
     yield heading("Durations")
     yield histogram({name: numbers["durations_s"] for name, numbers in found.splits.items()}, "seconds")
     yield heading("Leaks between splits")
-    across = [places for places in found.same_audio if len({place.split("/")[0] for place in places}) > 1]
+    across = [places for places in found.same_audio if _across(places)]
     yield paragraph(
         f"{len(across)} recordings and {len(found.same_text_across)} transcripts are in more than one split; "
         f"{len(found.shared_speakers)} speakers are; {len(found.same_audio) - len(across)} recordings are twice in one"

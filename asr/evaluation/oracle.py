@@ -20,7 +20,7 @@ from asr.nn.chunks import ChunkContext
 from asr.text import Tokenizer
 
 
-def oracle(
+def evaluate_choice(
     model: Transducer,
     tokenizer: Tokenizer,
     cuts: CutSet,
@@ -28,66 +28,45 @@ def oracle(
     name: str,
     search: SearchConfig,
     context: ChunkContext,
+    attention_scale: float | None = None,
     unit: Unit = Unit.WORD,
     max_duration_s: float = 60.0,
     progress: Callable[[Iterable[Batch]], Iterable[Batch]] = iter,
 ) -> Evaluated:
-    """Score the sequence with the fewest errors among those that `search`, one with n-best lists, tells apart.
+    """Score one sequence of each n-best list: what search and attention decoder together find most probable, or without
+    `attention_scale` the one with the fewest errors.
 
     Arguments as in `asr.evaluation.evaluate.evaluate`; each frame sees what `context` allows, in one pass.
-    """
-    batches = eval_loader(cuts, tokenizer, DataConfig(max_duration_s=max_duration_s, num_workers=0))
-    lister = cast(NbestSearch, build_search(search, model, tokenizer))
-    best = []
-    for batch in progress(batches):
-        ranked = nbest_whole(model, lister, batch.features, batch.feature_lens, context)
-        for id, reference, found in zip(batch.ids, batch.texts, ranked, strict=True):
-            texts = [hypothesis.text(tokenizer) for hypothesis in found]
-            best.append(fewest_errors(id, reference, texts, unit=unit))
-    scored = score(best, unit=unit)
-    lists = {"beam": search.beam} if search.method is SearchMethod.BEAM else {"num_paths": search.lattice.num_paths}
-    settings = {"search": search.method.value, **lists, **_seen(context)}
-    return Evaluated(scored, summarise(name, scored, settings=settings))
-
-
-def rescored(
-    model: Transducer,
-    tokenizer: Tokenizer,
-    cuts: CutSet,
-    *,
-    name: str,
-    search: SearchConfig,
-    context: ChunkContext,
-    scale: float,
-    unit: Unit = Unit.WORD,
-    max_duration_s: float = 60.0,
-    progress: Callable[[Iterable[Batch]], Iterable[Batch]] = iter,
-) -> Evaluated:
-    """Score the sequences that search and attention decoder together find most probable; arguments as in `oracle`.
 
     Args:
-        scale: weight of the attention decoder's log-probability; the search's has 1.
+        search: one with n-best lists.
+        attention_scale: weight of the attention decoder's log-probability; the search's has 1.
     """
-    batches = eval_loader(cuts, tokenizer, DataConfig(max_duration_s=max_duration_s, num_workers=0))
     lister = cast(NbestSearch, build_search(search, model, tokenizer))
-    found = []
-    for batch in progress(batches):
-        best = rescored_whole(model, lister, batch.features, batch.feature_lens, context, scale=scale)
-        found += [Transcript(*row) for row in zip(batch.ids, batch.texts, (one.text(tokenizer) for one in best))]
-    scored = score(found, unit=unit)
-    settings = {"search": search.method.value, "attention_scale": scale, **_seen(context)}
-    return Evaluated(scored, summarise(name, scored, settings=settings))
 
+    def choose(batch: Batch) -> list[str]:
+        heard = model, lister, batch.features, batch.feature_lens, context
+        if attention_scale is not None:
+            return [best.text(tokenizer) for best in rescored_whole(*heard, scale=attention_scale)]
+        lists = [[hypothesis.text(tokenizer) for hypothesis in found] for found in nbest_whole(*heard)]
+        return [fewest_errors(*pair, unit=unit) for pair in zip(batch.texts, lists, strict=True)]
 
-def _seen(context: ChunkContext) -> dict[str, str | int | float | bool | None]:
-    return {
+    batches = progress(eval_loader(cuts, tokenizer, DataConfig(max_duration_s=max_duration_s, num_workers=0)))
+    rows = (row for batch in batches for row in zip(batch.ids, batch.texts, choose(batch), strict=True))
+    scored = score([Transcript(*row) for row in rows], unit=unit)
+    lists = {"beam": search.beam} if search.method is SearchMethod.BEAM else {"num_paths": search.lattice.num_paths}
+    settings = {
+        "search": search.method.value,
+        **(lists if attention_scale is None else {"attention_scale": attention_scale}),
         "chunk_size": context.chunk_size,
         "left_context": context.left_context,
         "lookahead": context.lookahead,
     }
+    return Evaluated(scored, summarise(name, scored, settings=settings))
 
 
-def fewest_errors(id: str, reference: str, texts: list[str], *, unit: Unit) -> Transcript:
+def fewest_errors(reference: str, texts: list[str], *, unit: Unit) -> str:
     """The one of `texts` nearest to the reference, of equals the first; silence where there is none."""
-    choices = [Transcript(id, reference, text) for text in texts or [""]]
-    return min(choices, key=lambda choice: score_utterance(choice, unit=unit).counts.errors)
+    return min(
+        texts or [""], key=lambda text: score_utterance(Transcript("", reference, text), unit=unit).counts.errors
+    )

@@ -77,6 +77,17 @@ def test_methods(averaged, command, tmp_path):
     assert len(list(tmp_path.glob("*.json"))) == 4
 
 
+def test_another_choice_from_each_list(averaged, command, refused, tmp_path):
+    beam = "unit=CHARACTER", "search.method=BEAM", "search.blank_penalty=6"
+    status, _, err = command("decode", averaged, f"out={tmp_path}", *beam, "oracle=true")
+    assert status == 0, err
+    reports = {path.name.split("-beam")[0]: json.loads(path.read_text()) for path in tmp_path.glob("*.json")}
+    assert reports["test-oracle"]["rate"] <= reports["test"]["rate"] and reports["test-oracle"]["settings"]["beam"] == 4
+    assert "needs a model trained with an attention decoder" in refused(
+        "decode", averaged, f"out={tmp_path}", *beam, "attention_scale=1"
+    )
+
+
 def rename_speaker(source: Path, folder: Path, old: str, new: str) -> Path:
     """The recordings of one speaker under another name: `fsdd-<new>.tar` and its manifest."""
     folder.mkdir()
