@@ -14,7 +14,9 @@ from asr.training.trainer import Trainer
 
 RECIPE = ("recipe=digits", "training.log_every=1000000")
 PREPARED = Path("data/digits")
-ROUNDS, STEPS, WARM_UP = 8, 15, 5
+WARM_UP = 60
+"""Steps until the process has most of the memory and plans that it will use; a run takes thousands."""
+ROUNDS, STEPS = 8, 15
 WAITING_STEPS = 150
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from asr.kernels.memory import keep_memory
+from asr.kernels.memory import keep_memory, keep_plans
 
 CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 """The cores that this process was given, before `settle` chose one of them; empty where nobody can say."""
@@ -29,12 +29,13 @@ class Ratio(NamedTuple):
 
 
 def settle() -> None:
-    """Give this process the settings all benchmarks share: those of training (memory kept, denormals flushed to zero),
-    one thread and one core.
+    """Give this process the settings all benchmarks share: those of training (memory and plans kept, denormals flushed
+    to zero), one thread and one core.
 
     Only the calling thread flushes; it is the one that computes.
     """
     keep_memory()
+    keep_plans()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     if hasattr(os, "sched_setaffinity"):

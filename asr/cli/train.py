@@ -77,7 +77,7 @@ def _misunderstood(arguments: Arguments) -> int:
 def run(config: Any) -> int:
     """Train, from the beginning or from where an earlier run of the folder stopped; returns the exit status."""
     from asr.config.compose import save_config
-    from asr.kernels.memory import keep_memory
+    from asr.kernels.memory import keep_memory, keep_plans
     from asr.models.transducer import count_parameters
     from asr.training.build import build_trainer
     from asr.training.canary import before_and_after
@@ -85,6 +85,7 @@ def run(config: Any) -> int:
     from asr.training.trainer import Stopped
 
     keep_memory()
+    keep_plans()
     run_dir = Path(config.run_dir)
     run_dir.mkdir(parents=True, exist_ok=True)
     rank = os.environ.get("RANK", "0")

@@ -1,8 +1,10 @@
-// What the encoder does between matrix products: Swoosh and its derivative, and the softmax of attention scores, each in
-// one pass over rows; asr/kernels/swoosh.py and softmax.py give the equations.
+// What the encoder does between matrix products: Swoosh and its derivative, the softmax of attention scores, gates and
+// norms, each in one pass over rows, and the Balancer's correction in two; the Python files of the same names give the
+// equations.
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <vector>
 
 namespace {
 
@@ -108,9 +110,65 @@ void softmax_row(int64_t sources, int64_t dims, int64_t width, const float* quer
     for (int64_t s = 0; s < sources; ++s) row[s] *= scale;
 }
 
+// Gradient a + b x of how far a channel's mean / stddev and rms lie beyond their limits, scaled to an rms of 1.
+struct Slope {
+    double a = 0.0, b = 0.0;
+};
+
+Slope loss_slope(double mean, double mean_square, const float* limits) {
+    constexpr double kTiny = 1e-20;
+    const double variance = mean_square - mean * mean;
+    const double stddev = std::sqrt(variance > kTiny ? variance : kTiny);
+    const double rms = std::sqrt(mean_square > kTiny ? mean_square : kTiny), ratio = mean / stddev;
+    const double sign_mean = (ratio > limits[1]) - (ratio < limits[0]);
+    const double sign_rms = (rms > limits[3]) - (rms < limits[2]);
+    // Where a floor is in force, the statistic under it does not move with x.
+    const double cubed = variance > kTiny ? 1.0 / (stddev * stddev * stddev) : 0.0;
+    const double a = sign_mean * (1.0 / stddev + mean * mean * cubed);
+    const double b = (mean_square > kTiny ? sign_rms / mean_square : 0.0) - sign_mean * mean * cubed;
+    const double size = std::sqrt(std::fmax(a * a + 2.0 * a * b * mean + b * b * mean_square, 0.0));
+    return size > kTiny ? Slope{a / size, b / size} : Slope{};
+}
+
+// Adds each channel's sum and sum of squares over `rows` rows to the totals, in float32 first: few enough for that.
+void add_moments(int64_t rows, int64_t channels, const float* x, float* part, double* total) {
+    std::memset(part, 0, 2 * channels * sizeof(float));
+    for (int64_t row = 0; row < rows; ++row, x += channels) {
+#pragma omp simd
+        for (int64_t c = 0; c < channels; ++c) {
+            part[c] += x[c];
+            part[channels + c] += x[c] * x[c];
+        }
+    }
+    for (int64_t c = 0; c < 2 * channels; ++c) total[c] += part[c];
+}
+
 }  // namespace
 
 extern "C" {
+
+// out = grad + |grad| * (slope of x's channel at x) * grad_scale; x, grad and out are (rows, channels).
+void balance(int64_t rows, int64_t channels, float min_mean, float max_mean, float min_rms, float max_rms,
+             float grad_scale, const float* x, const float* grad, float* out) {
+    constexpr int64_t kBlock = 64;
+    const float limits[] = {min_mean, max_mean, min_rms, max_rms};
+    std::vector<float> part(2 * channels);
+    std::vector<double> total(2 * channels);
+    for (int64_t row = 0; row < rows; row += kBlock) {
+        const int64_t count = row + kBlock < rows ? kBlock : rows - row;
+        add_moments(count, channels, x + row * channels, part.data(), total.data());
+    }
+    float *a = part.data(), *b = a + channels;
+    for (int64_t c = 0; c < channels; ++c) {
+        const Slope slope = loss_slope(total[c] / rows, total[channels + c] / rows, limits);
+        a[c] = static_cast<float>(slope.a * grad_scale);
+        b[c] = static_cast<float>(slope.b * grad_scale);
+    }
+    for (int64_t row = 0; row < rows; ++row, x += channels, grad += channels, out += channels) {
+#pragma omp simd
+        for (int64_t c = 0; c < channels; ++c) out[c] = grad[c] + std::fabs(grad[c]) * (a[c] + b[c] * x[c]);
+    }
+}
 
 // out[i] = swoosh(x[i]) * scale[i / (frames * channels)][i % channels]; scale is (batch, channels), or null for 1.
 // out may be x.

@@ -8,23 +8,12 @@ from __future__ import annotations
 
 import math
 import random
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from asr.kernels.balance import Limits, balance
 from asr.nn.schedule import ScheduledFloat, current
-
-_TINY = 1e-20
-
-
-class Limits(NamedTuple):
-    """Bounds on each channel's mean / stddev and on its rms."""
-
-    min_mean: float
-    max_mean: float
-    min_rms: float
-    max_rms: float
 
 
 def derive_limits(min_positive: float, max_positive: float, min_abs: float, max_abs: float) -> Limits:
@@ -43,28 +32,6 @@ def _mean_for_share(share: float) -> float:
     return 0.8139535143 * atanh
 
 
-def _loss_slope(x: Tensor, limits: Limits) -> tuple[Tensor, Tensor]:
-    """The channel loss' gradient, which is a + b x, up to the scale that makes its rms 1: (a, b), each (C,).
-
-    x is (N, C), float32.
-    """
-    mean = x.mean(dim=0)
-    mean_square = torch.linalg.vector_norm(x, dim=0).square() / x.shape[0]
-    variance = mean_square - mean.square()
-    stddev = variance.clamp(min=_TINY).sqrt()
-    rms = mean_square.clamp(min=_TINY).sqrt()
-    ratio = mean / stddev
-    sign_mean = (ratio > limits.max_mean).float() - (ratio < limits.min_mean).float()
-    sign_rms = (rms > limits.max_rms).float() - (rms < limits.min_rms).float()
-    # Where a floor is in force, the statistic under it does not move with x.
-    cubed = torch.where(variance > _TINY, stddev.pow(-3), torch.zeros_like(stddev))
-    square = torch.where(mean_square > _TINY, 1.0 / mean_square, torch.zeros_like(mean_square))
-    a = sign_mean * (1.0 / stddev + mean.square() * cubed) / x.shape[0]
-    b = (sign_rms * square - sign_mean * mean * cubed) / x.shape[0]
-    size = (a.square() + 2 * a * b * mean + b.square() * mean_square).clamp(min=0).sqrt().clamp(min=_TINY)
-    return a / size, b / size
-
-
 class _Balance(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x: Tensor, limits: Limits, grad_scale: float, channel_dim: int) -> Tensor:
@@ -76,10 +43,8 @@ class _Balance(torch.autograd.Function):
     def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
         (x,) = ctx.saved_tensors
         limits, grad_scale, channel_dim = ctx.settings
-        rows = x.detach().float().movedim(channel_dim, -1)
-        a, b = _loss_slope(rows.reshape(-1, rows.shape[-1]), limits)
-        push = torch.addcmul(a * grad_scale, rows, b * grad_scale).movedim(-1, channel_dim)
-        return torch.addcmul(grad, grad.abs(), push.to(grad.dtype)), None, None, None
+        rows, given = x.detach().movedim(channel_dim, -1), grad.movedim(channel_dim, -1)
+        return balance(rows, given, limits, grad_scale).movedim(-1, channel_dim), None, None, None
 
 
 class Balancer(nn.Module):

@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from asr.kernels import softmax
+from asr.kernels import balance, softmax
 from asr.models.zipformer.layer import ZipformerLayer
-from asr.nn import balancer, whiten
+from asr.nn import whiten
 from asr.training.examine import Moment
 from asr.training.memory import made_up
 from asr.training.objective import TransducerObjective
@@ -18,7 +18,7 @@ from asr.training.precision import Precision
 
 # Chains of small operations on whole activations, without draws. Whole layers are no use: what their regularisers draw
 # and where these stand is different in every call, for which torch compiles them again and again.
-FORMULAS: tuple[tuple[ModuleType, str], ...] = ((balancer, "_loss_slope"), (whiten, "whiteness"), (softmax, "_masked"))
+FORMULAS: tuple[tuple[ModuleType, str], ...] = ((balance, "_loss_slope"), (whiten, "whiteness"), (softmax, "_masked"))
 
 
 def compile_formulas(objective: TransducerObjective, device: torch.device, precision: Precision) -> str | None:

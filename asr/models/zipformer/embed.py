@@ -132,7 +132,8 @@ class ConvEmbed(nn.Module):
 
     def _convolve(self, x: Tensor) -> Tensor:
         """(B, T, feature_dim) to (B, (T - 7) // 2, F', C')."""
-        y = self.conv["0"](x.unsqueeze(1).contiguous(memory_format=torch.channels_last))
+        # Channels last from where there are several: the other convolutions keep to it, and nothing is laid out anew.
+        y = self.conv["0"](x.unsqueeze(1)).contiguous(memory_format=torch.channels_last)
         y = scale_grad(y, 0.2) if self.training else y
         y = swoosh_r(self.balance0(y))
         y = swoosh_r(self.balance4(self.conv["4"](y)))

@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from asr.kernels import native, scaled_adam
+from asr.kernels.balance import balance
 from asr.kernels.linear import linear
 from asr.kernels.scaled_adam import Factors, plain_sums, plain_update, sums, update
+from asr.nn.balancer import derive_limits
 from asr.optim import ScaledAdam, ScaledAdamConfig
 
 needs_compiler = pytest.mark.skipif(
@@ -124,3 +126,19 @@ def test_products_with_few_rows(native_only, monkeypatch, rows, bias):
     expected = x @ weight.t() + (offset if bias else 0.0)
     with torch.no_grad():
         torch.testing.assert_close(linear(x, weight, offset), expected, rtol=1e-5, atol=1e-5)
+
+
+@needs_compiler
+@pytest.mark.parametrize("rows", [5, 64, 200])
+@pytest.mark.parametrize("offset", [0.0, 3.0])
+def test_balance(native_only, monkeypatch, rows, offset):
+    generator = torch.Generator().manual_seed(rows)
+    scale = torch.linspace(0.4, 20.0, 33)  # channels below, within and above the limits
+    x, grad = (torch.randn(2, rows, 33, generator=generator) * scale + offset for _ in range(2))
+    limits = derive_limits(0.3, 0.6, 0.5, 5.0)
+    with monkeypatch.context() as without:
+        without.setattr("asr.kernels.balance.library", lambda stem: None)
+        expected = balance(x, grad, limits, 0.04)
+    monkeypatch.setattr("asr.kernels.balance._loss_slope", None)
+    torch.testing.assert_close(balance(x, grad, limits, 0.04), expected, rtol=1e-4, atol=1e-5)
+    assert not torch.equal(expected, grad)
