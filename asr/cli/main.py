@@ -40,7 +40,16 @@ Streaming speech recognition, trained from scratch.
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status: 0 well, 1 an error in one sentence, 2 wrong usage, 130 interrupted."""
-    argv = list(sys.argv[1:] if argv is None else argv)
+    try:
+        status = _choose(list(sys.argv[1:] if argv is None else argv))
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # who read the output has gone, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _choose(argv: list[str]) -> int:
     if not argv or argv[0] in ("-h", "--help", "help"):
         print(_usage())
         return 0 if argv else 2
@@ -75,8 +84,7 @@ def _run(name: str, arguments: list[str]) -> int:
         print(f"\nasr {name}: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        raise
     except Exception as error:
         if wants_traceback:
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -124,3 +125,13 @@ def test_configuration_is_shown_and_checked(command, refused):
     assert "training.num_steps=0 must be at least 1" in refused(
         "train", "recipe=digits", "training.num_steps=0", "--cfg"
     )
+
+
+def test_a_reader_that_has_gone_is_no_error():
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "wb") as gone:
+        done = subprocess.run(
+            [sys.executable, "-m", "asr.cli.main", "--help"], stdout=gone, stderr=subprocess.PIPE, text=True
+        )
+    assert (done.returncode, done.stderr) == (1, "")
