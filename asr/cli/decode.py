@@ -109,7 +109,7 @@ def report_path(
 ) -> Path:
     """Where the report of one decoding goes; its listing lies beside it."""
     ahead = f"-ahead-{lookahead}" if lookahead else ""
-    return out / f"{name}-{search.method.value}-chunk-{chunk_size}-left-{left_context}{ahead}.json"
+    return out / f"{name}-{search.label}-chunk-{chunk_size}-left-{left_context}{ahead}.json"
 
 
 def _with_progress(batches: Any, name: str, total: int) -> Any:

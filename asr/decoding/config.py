@@ -143,6 +143,16 @@ class SearchConfig:
             )
         self._check_words()
 
+    @property
+    def label(self) -> str:
+        """The method and what steers it, for names of files."""
+        steers = {
+            "hotwords": self.hotwords.phrases or self.hotwords.file,
+            "lexicon": self.graph.lexicon,
+            "lm": self.graph.lm or self.lattice.rescore_lm,
+        }
+        return "-".join([self.method.value, *(name for name, given in steers.items() if given)])
+
     def _check_words(self) -> None:
         hotwords = self.hotwords.phrases or self.hotwords.file
         if hotwords and self.method not in (SearchMethod.BEAM, SearchMethod.K2_FAST_BEAM):

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from asr.decoding.config import FastBeamConfig, SearchConfig, SearchMethod
+from asr.decoding.config import FastBeamConfig, GraphConfig, HotwordConfig, SearchConfig, SearchMethod
 from asr.decoding.search import build_search
 from asr.errors import ConfigError
 
@@ -35,3 +35,12 @@ def test_a_setting_that_would_be_ignored_is_refused(method):
 def test_ctc_search_needs_a_ctc_head():
     with pytest.raises(ConfigError, match="CTC head"):
         build_search(SearchConfig(method=SearchMethod.CTC_GREEDY), SimpleNamespace(ctc_head=None, has_transducer=True))
+
+
+def test_results_of_one_method_over_different_words_have_different_names():
+    method = SearchMethod.K2_FAST_BEAM
+    words, hot = GraphConfig(lexicon="words.txt"), HotwordConfig(phrases=["seven"])
+    language = GraphConfig(lexicon="words.txt", lm="words.arpa")
+    found = [SearchConfig(method=method, **steer).label for steer in ({}, {"graph": words}, {"graph": language})]
+    assert found == ["k2_fast_beam", "k2_fast_beam-lexicon", "k2_fast_beam-lexicon-lm"]
+    assert SearchConfig(method=SearchMethod.BEAM, hotwords=hot).label == "beam-hotwords"
