@@ -71,12 +71,8 @@ def _library(model: Transducer, batch: int) -> Callable[[], object]:
 
 def _graph(path: Path) -> Callable[[], object]:
     graph = Graph(path)
-    shapes = [[1 if isinstance(size, str) else size for size in shape] for _, shape, _ in graph.inputs]
-    x = torch.randn(shapes[0])
-    state = [
-        torch.zeros(shape, dtype=torch.int64 if "int64" in kind else torch.float32)
-        for shape, (_, _, kind) in zip(shapes[1:], graph.inputs[1:])
-    ]
+    x = torch.randn([1, *graph.inputs[0][1][1:]])
+    state = graph.empty_states(1)
 
     def step() -> None:
         nonlocal state

@@ -14,14 +14,16 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from asr.checkpoint.model import LoadedModel
-    from asr.export import ClientReport, ExportReport
+    from asr.export import ClientReport, ExportConfig, ExportReport
 
 USAGE = """usage: asr export EXP [--verify] [key=value ...]
 
-Writes encoder, decoder and joiner as ONNX, with tokens.txt, as sherpa-onnx loads them. A graph that disagrees with the
-library is not written. EXP is a checkpoint, or the folder of a run. Needs the extra "onnx".
+Writes encoder, decoder and joiner as ONNX, or of a model without a transducer encoder and CTC head in one file, with
+tokens.txt, as sherpa-onnx loads them. A graph that disagrees with the library is not written. EXP is a checkpoint, or
+the folder of a run. Needs the extra "onnx".
 
   mode=STREAMING chunk_size=32 left_context=128   50 Hz frames per step, and remembered before (or mode=OFFLINE)
+  head=CTC                                        the CTC head of a model that has a transducer too
   quantize=true                                   8-bit twins as well
   out=FOLDER                                      where to
   --verify                                        decode the model's test set in the installed sherpa-onnx, and compare
@@ -39,14 +41,14 @@ def main(argv: Sequence[str]) -> int:
     from asr.export import export_model
 
     loaded, console = load_model(config.checkpoint), Console(soft_wrap=True, highlight=False)
-    folder = Path(config.out or loaded.folder / f"export-{config.mode.value}")
+    folder = Path(config.out or loaded.folder / f"export-{_kind(config)}")
     with console.status("exporting"):
         report = export_model(loaded.model, loaded.tokenizer, folder, config)
-    for graph in (report.encoder, report.decoder, report.joiner):
+    for graph in report.graphs:
         console.print(f"{graph.path}  {graph.size / 1e6:.1f} MB, differs from the library by {graph.difference:.1e}")
     summary = {
         "folder": str(folder),
-        "bytes": sum(graph.size for graph in (report.encoder, report.decoder, report.joiner)),
+        "bytes": sum(graph.size for graph in report.graphs),
         "difference": report.difference,
     }
     agreed = True
@@ -54,6 +56,11 @@ def main(argv: Sequence[str]) -> int:
         summary["verified"], agreed = _verify(loaded, report, console)
     (folder / "export.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     return 0 if agreed else 1
+
+
+def _kind(config: ExportConfig) -> str:
+    """Transducer and CTC head of one model lie in folders of their own."""
+    return config.mode.value if config.head is None else f"{config.head.value}-{config.mode.value}"
 
 
 def _verify(loaded: LoadedModel, report: ExportReport, console: Console) -> tuple[dict[str, int], bool]:

@@ -204,4 +204,4 @@ class ExportRootConfig(ExportConfig):
     checkpoint: str = MISSING
     """A checkpoint, or the folder of a run."""
     out: str | None = None
-    """Folder of the ONNX files; null: `export-streaming` or `export-offline` in the run's folder."""
+    """Folder of the ONNX files; null: `export-streaming`, `export-ctc-offline` … in the run's folder."""

@@ -6,14 +6,23 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from asr.export.client import ClientReport, verify_in_client
-    from asr.export.config import ExportConfig, ExportMode
+    from asr.export.config import ExportConfig, ExportHead, ExportMode
     from asr.export.export import ExportReport, export_model
 
-__all__ = ["ClientReport", "ExportConfig", "ExportMode", "ExportReport", "export_model", "verify_in_client"]
+__all__ = [
+    "ClientReport",
+    "ExportConfig",
+    "ExportHead",
+    "ExportMode",
+    "ExportReport",
+    "export_model",
+    "verify_in_client",
+]
 
 _HOMES = {
     "ClientReport": "client",
     "ExportConfig": "config",
+    "ExportHead": "config",
     "ExportMode": "config",
     "ExportReport": "export",
     "export_model": "export",

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from asr.errors import ExportError
 from asr.export.config import ExportConfig, ExportMode
+from asr.export.heads import OutputHead, output_head
 from asr.export.runtime import Graph
 from asr.export.specs import step_frames, zipformer_shape
 from asr.export.wrappers import to_client_states
@@ -62,26 +63,28 @@ def _kind(tensor: Tensor) -> str:
 
 @torch.no_grad()
 def check_encoder(path: Path, model: Transducer, config: ExportConfig) -> float:
-    """Compare an encoder with `model`, in eval mode; returns the largest difference as a share of the peak.
+    """Compare encoder and head with `model`, in eval mode; returns the largest difference as a share of the peak.
 
     Raises ExportError where they disagree.
     """
     graph = Graph(path)
     comparison = Comparison(graph, config.tolerance)
+    head = output_head(model, config)
     generator = torch.Generator().manual_seed(0)
     if config.mode is ExportMode.STREAMING:
-        check_streaming_metadata(graph, model)
+        check_streaming_metadata(graph, model, head.width)
         for batch in BATCHES:
-            _compare_steps(graph, model, config, comparison, batch, generator)
+            _compare_steps(graph, model, head, config, comparison, batch, generator)
     else:
         for frames in OFFLINE_FRAMES:
-            _compare_utterances(graph, model, comparison, frames, generator)
+            _compare_utterances(graph, model, head, comparison, frames, generator)
     return comparison.largest
 
 
 def _compare_steps(
     graph: Graph,
     model: Transducer,
+    head: OutputHead,
     config: ExportConfig,
     comparison: Comparison,
     batch: int,
@@ -97,9 +100,9 @@ def _compare_steps(
             state, fed = _restart_first_row(state, model.init_state(batch, context))
         x = random_features(model, batch, frames, generator)
         ours = model.encode(x, lens, context=context, state=state)
-        encoder_out, *fed = graph(x, *fed)
+        out, *fed = graph(x, *fed)
         where = f"step {step} of a batch of {batch}"
-        comparison.add("encoder_out", model.joiner.encoder_proj(ours.out), encoder_out, where)
+        comparison.add(head.output, head.module(ours.out), out, where)
         for (name, _, _), expected, value in zip(graph.outputs[1:], to_client_states(ours.state), fed, strict=True):
             comparison.add(name, expected, value, where)
         state = ours.state
@@ -111,20 +114,25 @@ def _restart_first_row(state: Any, empty: Any) -> tuple[Any, list[Tensor]]:
 
 
 def _compare_utterances(
-    graph: Graph, model: Transducer, comparison: Comparison, frames: int, generator: torch.Generator
+    graph: Graph,
+    model: Transducer,
+    head: OutputHead,
+    comparison: Comparison,
+    frames: int,
+    generator: torch.Generator,
 ) -> None:
     for batch in BATCHES:
         x = random_features(model, batch, frames, generator)
         shorter = torch.linspace(frames, max(frames // 2, 9), batch).long()
         ours = model.encode(x, shorter, context=ChunkContext())
-        encoder_out, lens = graph(x, shorter)
+        out, lens = graph(x, shorter)
         where = f"{batch} utterances of {frames} frames"
-        comparison.add("encoder_out_lens", ours.lens, lens, where)
-        expected = model.joiner.encoder_proj(ours.out)
-        if encoder_out.shape != expected.shape:
-            comparison.add("encoder_out", expected, encoder_out, where)
+        comparison.add(head.lens, ours.lens, lens, where)
+        expected = head.module(ours.out)
+        if out.shape != expected.shape:
+            comparison.add(head.output, expected, out, where)
         for row, valid in enumerate(lens.tolist()):
-            comparison.add("encoder_out", expected[row, :valid], encoder_out[row, :valid], f"{where}, row {row}")
+            comparison.add(head.output, expected[row, :valid], out[row, :valid], f"{where}, row {row}")
 
 
 def random_features(model: Transducer, batch: int, frames: int, generator: torch.Generator) -> Tensor:
@@ -165,8 +173,8 @@ def check_joiner(path: Path, model: Transducer, config: ExportConfig) -> float:
     return comparison.largest
 
 
-def check_streaming_metadata(graph: Graph, model: Transducer) -> None:
-    """Raise ExportError unless the states of the graph have the shapes that a client works out from its metadata."""
+def check_streaming_metadata(graph: Graph, model: Transducer, width: int) -> None:
+    """Raise ExportError unless the graph has the shapes that a client works out from its metadata, and `width`."""
     numbers = {key: _integers(value) for key, value in graph.metadata.items()}
     stacks = len(zipformer_shape(model).num_layers)
     for key in _PER_STACK:
@@ -176,7 +184,7 @@ def check_streaming_metadata(graph: Graph, model: Transducer) -> None:
     if step != chunk + Zipformer.lookahead:
         raise ExportError(f"{graph.name}: metadata T={step} must be decode_chunk_len={chunk} + {Zipformer.lookahead}")
     wanted = [["N", step, model.config.encoder.feature_dim], *client_state_shapes(numbers)]
-    returned = [["N", chunk // 4, model.config.joiner_dim], *wanted[1:]]
+    returned = [["N", chunk // 4, width], *wanted[1:]]
     for tensors, shapes in ((graph.inputs, wanted), (graph.outputs, returned)):
         for (name, found, _), expected in zip(tensors, shapes, strict=True):
             if found != expected:

@@ -8,15 +8,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
 
 import asr
-from asr.decoding import Hypothesis, SearchConfig
-from asr.decoding.greedy import GreedySearch
+from asr.decoding import Hypothesis, SearchConfig, build_search
 from asr.decoding.hypothesis import ENCODER_FRAME_S
 from asr.errors import ExportError
 from asr.export.config import ExportConfig, ExportMode
@@ -24,6 +23,7 @@ from asr.export.export import ExportReport
 from asr.export.extras import require
 from asr.export.files import ClientFiles
 from asr.export.greedy import GraphSearch, num_steps
+from asr.export.heads import output_head
 from asr.export.specs import step_frames
 from asr.features import Fbank
 from asr.models.transducer import Transducer
@@ -89,13 +89,13 @@ def verify_in_client(
     """Decode recordings with sherpa-onnx, with its files in onnxruntime, and with the library.
 
     In streaming mode silence is put behind every recording: the client drops what does not fill a step, and all
-    three shall hear the same. The client takes `<unk>` for a blank, the library shows it.
+    three shall hear the same. Of a transducer the client takes `<unk>` for a blank, the library shows it.
 
     Args:
         model: in eval mode, on the CPU; what was exported.
         report: from `export_model`.
         recordings: 16 kHz samples in [-1, 1], (N,) each.
-        quantized: try the 8-bit encoder and joiner.
+        quantized: try the 8-bit twins, but for the decoder.
     Raises:
         ExportError: sherpa-onnx cannot serve the files, or is not installed.
     """
@@ -148,8 +148,12 @@ def run_client(
     require("sherpa_onnx")
     with tempfile.TemporaryDirectory(prefix="rill-client-") as name:
         folder = Path(name)
-        paths = {part: str(path) for part, path in asdict(files).items() if part != "mode"}
-        job = {"streaming": files.mode is ExportMode.STREAMING, "batch_size": batch_size, "files": paths}
+        job = {
+            "streaming": files.mode is ExportMode.STREAMING,
+            "batch_size": batch_size,
+            "constructor": files.constructor,
+            "files": {part: str(path) for part, path in {**files.models, "tokens": files.tokens}.items()},
+        }
         (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
         np.savez(folder / "samples.npz", *recordings)
         _run_worker(folder, files, timeout_s)
@@ -170,7 +174,7 @@ def _run_worker(folder: Path, files: ClientFiles, timeout_s: float) -> None:
         words = [line.strip() for line in (done.stderr + done.stdout).splitlines() if line.strip()]
         reason = words[-1] if words else "it gave no reason"
         raise ExportError(
-            f"sherpa-onnx cannot serve {files.encoder.name} with its decoder and joiner "
+            f"sherpa-onnx cannot serve {' and '.join(path.name for path in files.models.values())} "
             f"(status {done.returncode}): {reason}"
         )
 
@@ -203,5 +207,5 @@ def _library_greedy(model: Transducer, config: ExportConfig, features: torch.Ten
         x = features[None, : step_frames(steps * config.chunk_size)]
         state = model.init_state(1, context)
     out = model.encode(x, torch.tensor([x.shape[1]]), context=context, state=state)
-    search = GreedySearch(model, SearchConfig())
+    search = build_search(SearchConfig(method=output_head(model, config).method), model)
     return search.finish(search.advance(out.out, out.lens, search.init(1)))[0]

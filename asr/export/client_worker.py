@@ -29,7 +29,7 @@ def main(folder: Path) -> None:
 
 
 def _decode_streaming(job: dict[str, Any], recordings: list[np.ndarray]) -> tuple[list[Any], list[np.ndarray]]:
-    recognizer = sherpa_onnx.OnlineRecognizer.from_transducer(**job["files"], num_threads=1)
+    recognizer = _load(sherpa_onnx.OnlineRecognizer, job)
     streams, features = [], []
     for samples in recordings:
         stream = recognizer.create_stream()
@@ -47,13 +47,17 @@ def _decode_streaming(job: dict[str, Any], recordings: list[np.ndarray]) -> tupl
 
 
 def _decode_offline(job: dict[str, Any], recordings: list[np.ndarray]) -> tuple[list[Any], list[np.ndarray]]:
-    recognizer = sherpa_onnx.OfflineRecognizer.from_transducer(**job["files"], num_threads=1)
+    recognizer = _load(sherpa_onnx.OfflineRecognizer, job)
     streams = [recognizer.create_stream() for _ in recordings]
     for stream, samples in zip(streams, recordings, strict=True):
         stream.accept_waveform(SAMPLE_RATE, samples)
     for group in _batches(streams, job["batch_size"]):
         recognizer.decode_streams(group)
     return [_answer(stream.result) for stream in streams], []
+
+
+def _load(kind: Any, job: dict[str, Any]) -> Any:
+    return getattr(kind, job["constructor"])(**job["files"], num_threads=1)
 
 
 def _batches(streams: list[Any], size: int) -> list[list[Any]]:

@@ -18,12 +18,23 @@ class ExportMode(Enum):
     """Whole recordings; any model."""
 
 
+class ExportHead(Enum):
+    """Which part of the model turns encoder frames into tokens."""
+
+    TRANSDUCER = "transducer"
+    """Predictor and joiner."""
+    CTC = "ctc"
+    """The CTC head: one file, with the encoder in it."""
+
+
 @dataclass(kw_only=True)
 class ExportConfig:
     """Settings of one export."""
 
     mode: ExportMode = ExportMode.STREAMING
     """How the client will listen."""
+    head: ExportHead | None = None
+    """Which head to export; null is the transducer where the model has one, and its CTC head otherwise."""
     chunk_size: int = 32
     """50 Hz frames per step, a multiple of the encoder's largest downsampling factor; streaming only."""
     left_context: int = 128
@@ -53,10 +64,3 @@ class ExportConfig:
         if self.mode is ExportMode.OFFLINE:
             return ChunkContext()
         return ChunkContext(chunk_size=self.chunk_size, left_context=self.left_context)
-
-    @property
-    def encoder_stem(self) -> str:
-        """The encoder's file name, which tells its chunk size and left context, without the ending."""
-        if self.mode is ExportMode.OFFLINE:
-            return "encoder"
-        return f"encoder-chunk-{self.chunk_size}-left-{self.left_context}"

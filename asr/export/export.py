@@ -41,6 +41,14 @@ class ExportedGraph:
     quantized_size: int = 0
     """Its bytes."""
 
+    def file(self, quantized: bool) -> Path:
+        """The file, or its 8-bit twin; raises ExportError where there is none."""
+        if not quantized:
+            return self.path
+        if self.quantized_path is None:
+            raise ExportError("there are no 8-bit graphs here; export with export.quantize=true")
+        return self.quantized_path
+
 
 @dataclass(frozen=True, kw_only=True)
 class ExportReport:
@@ -48,28 +56,34 @@ class ExportReport:
 
     config: ExportConfig
     encoder: ExportedGraph
-    decoder: ExportedGraph
-    joiner: ExportedGraph
     tokens: Path
+    decoder: ExportedGraph | None = None
+    """None in a CTC model, whose encoder is all there is."""
+    joiner: ExportedGraph | None = None
+    """As `decoder`."""
+
+    @property
+    def graphs(self) -> list[ExportedGraph]:
+        """All graphs, the encoder first."""
+        return [graph for graph in (self.encoder, self.decoder, self.joiner) if graph is not None]
 
     def files(self, *, quantized: bool = False) -> ClientFiles:
-        """What a client loads; with `quantized` the 8-bit encoder and joiner, and the decoder as it is.
+        """What a client loads; with `quantized` the 8-bit twins, and the decoder as it is.
 
         Raises ExportError where no such twins were written.
         """
-        encoder, joiner = self.encoder.path, self.joiner.path
-        if quantized:
-            if self.encoder.quantized_path is None or self.joiner.quantized_path is None:
-                raise ExportError("there are no 8-bit graphs here; export with export.quantize=true")
-            encoder, joiner = self.encoder.quantized_path, self.joiner.quantized_path
         return ClientFiles(
-            mode=self.config.mode, encoder=encoder, decoder=self.decoder.path, joiner=joiner, tokens=self.tokens
+            mode=self.config.mode,
+            encoder=self.encoder.file(quantized),
+            decoder=None if self.decoder is None else self.decoder.path,
+            joiner=None if self.joiner is None else self.joiner.file(quantized),
+            tokens=self.tokens,
         )
 
     @property
     def difference(self) -> float:
         """Largest difference of all graphs."""
-        return max(graph.difference for graph in (self.encoder, self.decoder, self.joiner))
+        return max(graph.difference for graph in self.graphs)
 
 
 def export_model(
@@ -77,11 +91,12 @@ def export_model(
 ) -> ExportReport:
     """Write encoder, decoder, joiner and tokens.txt into `folder`, once all of them have proved right.
 
-    Existing files of the same names are replaced; where anything fails, `folder` stays as it was.
+    Of a CTC head there is one graph, with the encoder in it. Existing files of the same names are replaced; where
+    anything fails, `folder` stays as it was.
 
     Raises:
-        ExportError: the client cannot serve such a model, a graph disagrees with the library, or the tokenizer has
-            another vocabulary than the model.
+        ExportError: the client cannot serve such a model, it lacks the head asked for, a graph disagrees with the
+            library, or the tokenizer has another vocabulary than the model.
     """
     config = config or ExportConfig()
     require("onnx", "onnxscript", "onnxruntime")
@@ -90,8 +105,6 @@ def export_model(
             f"the tokenizer has {tokenizer.vocab_size} symbols and the model {model.config.vocab_size}; "
             "export a model with the tokenizer it was trained with"
         )
-    if not model.has_transducer:
-        raise ExportError("the model has no transducer, and only transducers are exported; train one with a CTC head")
     # A copy, because a model in training, or on a GPU, must stay there.
     model = copy.deepcopy(model).cpu().float().eval()
     specs = graph_specs(model, config)
@@ -99,21 +112,21 @@ def export_model(
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as temporary:
         differences = [
-            _write_graph(spec, check, model, config, Path(temporary)) for spec, check in zip(specs, CHECKS, strict=True)
+            _write_graph(spec, check, model, config, Path(temporary))
+            for spec, check in zip(specs, CHECKS, strict=False)  # a CTC model has the first graph only
         ]
         write_tokens_txt(tokenizer, Path(temporary) / TOKENS)
         _move_all(Path(temporary), folder)
-    encoder, decoder, joiner = (
-        _describe(folder, spec, difference, config) for spec, difference in zip(specs, differences, strict=True)
-    )
-    return ExportReport(config=config, encoder=encoder, decoder=decoder, joiner=joiner, tokens=folder / TOKENS)
+    graphs = [_describe(folder, spec, difference, config) for spec, difference in zip(specs, differences, strict=True)]
+    parts = dict(zip(("encoder", "decoder", "joiner"), graphs))
+    return ExportReport(config=config, tokens=folder / TOKENS, **parts)
 
 
 def _write_graph(spec: GraphSpec, check: Check, model: Transducer, config: ExportConfig, folder: Path) -> float:
     path = folder / f"{spec.stem}.onnx"
     graph = trace(spec, config.opset)
     if config.mode is ExportMode.OFFLINE and "blocks" in spec.inputs:
-        accept_any_length(graph, zipformer_shape(model), model.config.joiner_dim)
+        accept_any_length(graph, zipformer_shape(model))
     save(graph, spec.metadata, path)
     difference = check(path, model, config)
     if config.quantize:

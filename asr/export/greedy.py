@@ -25,21 +25,24 @@ class Emissions:
 
 
 class GraphSearch:
-    """Encoder, decoder and joiner of one export, loaded once."""
+    """The graphs of one export, loaded once."""
 
     def __init__(self, files: ClientFiles):
         self._encode = _encode_steps if files.mode is ExportMode.STREAMING else _encode_whole
-        self._encoder, self._decoder, self._joiner = (
-            Graph(path) for path in (files.encoder, files.decoder, files.joiner)
-        )
+        self._encoder, *self._transducer = (Graph(path) for path in files.models.values())
         self._unknown_id = _unknown_id(files.tokens)
 
     def __call__(self, features: Tensor) -> Emissions:
-        """Decode one recording's features, (T, 80), at most one token per frame; `<unk>` counts as blank.
+        """Decode one recording's features, (T, 80), at most one token per frame.
 
-        Streaming files are stepped, and what does not fill a step is dropped, as sherpa-onnx does.
+        As in sherpa-onnx, a transducer's `<unk>` counts as blank, and streaming files are stepped: what does not fill
+        a step is dropped.
         """
-        return _search(self._encode(self._encoder, features), self._decoder, self._joiner, self._unknown_id)
+        out = self._encode(self._encoder, features)
+        if not self._transducer:
+            return _collapse(out)
+        decoder, joiner = self._transducer
+        return _search(out, decoder, joiner, self._unknown_id)
 
 
 def num_steps(num_frames: int, step: int, stride: int) -> int:
@@ -48,20 +51,14 @@ def num_steps(num_frames: int, step: int, stride: int) -> int:
 
 
 def _encode_steps(encoder: Graph, features: Tensor) -> Tensor:
-    """(T, 80) to (T', J)."""
+    """(T, 80) to (T', J or V)."""
     step, stride = int(encoder.metadata["T"]), int(encoder.metadata["decode_chunk_len"])
-    states = [
-        torch.zeros([1 if size == "N" else size for size in shape], dtype=_DTYPES[kind])
-        for _, shape, kind in encoder.inputs[1:]
-    ]
+    states = encoder.empty_states(1)
     outputs = []
     for index in range(num_steps(len(features), step, stride)):
         out, *states = encoder(features[None, index * stride : index * stride + step], *states)
         outputs.append(out[0])
     return torch.cat(outputs) if outputs else torch.zeros(0, encoder.outputs[0][1][-1])
-
-
-_DTYPES = {"tensor(float)": torch.float32, "tensor(int64)": torch.int64}
 
 
 def _encode_whole(encoder: Graph, features: Tensor) -> Tensor:
@@ -81,6 +78,17 @@ def _search(encoder_out: Tensor, decoder: Graph, joiner: Graph, unknown_id: int)
         found.frames.append(frame)
         context = [*context[1:], token]
         prediction = decoder(torch.tensor([context]))[0]
+    return found
+
+
+def _collapse(log_probs: Tensor) -> Emissions:
+    """The best symbol of each frame of (T', V), without repeats and blanks."""
+    found, last = Emissions(), _BLANK
+    for frame, token in enumerate(log_probs.argmax(dim=-1).tolist()):
+        if token not in (_BLANK, last):
+            found.tokens.append(token)
+            found.frames.append(frame)
+        last = token
     return found
 
 

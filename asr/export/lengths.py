@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     import onnx_ir
 
 
-def accept_any_length(model: onnx_ir.Model, shape: ZipformerConfig, joiner_dim: int) -> None:
-    """Replace the inputs `blocks` and `tail` by `x` (N, T, F), and cut `encoder_out` to (N, T', J), in place.
+def accept_any_length(model: onnx_ir.Model, shape: ZipformerConfig) -> None:
+    """Replace the inputs `blocks` and `tail` by `x` (N, T, F), and cut the first output to (N, T', J or V), in place.
 
     T' = ceil(((T - 7) // 2) / 2), as the library gives. What is padded is never looked at: `x_lens` stays as it is.
     """
@@ -48,11 +48,13 @@ def accept_any_length(model: onnx_ir.Model, shape: ZipformerConfig, joiner_dim: 
     graph.inputs[:] = [x, x_lens]
 
     out = graph.outputs[0]
+    assert out.shape is not None  # a traced output has one
+    width = out.shape[-1]
     after = Tape()
     start = after.op("Constant", [], {"value_ints": (0,)})
     cut = after.op("Slice", [out, start, out_frames, time])
     graph.extend(after.nodes)
-    out.name, cut.name = "encoder_out_in_blocks", "encoder_out"
-    cut.type, cut.shape = out.type, ir.Shape(["N", None, joiner_dim])
+    out.name, cut.name = f"{out.name}_in_blocks", out.name
+    cut.type, cut.shape = out.type, ir.Shape(["N", None, width])
     graph.outputs[0] = cut
     common.NameFixPass()(model)

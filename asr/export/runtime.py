@@ -10,6 +10,8 @@ from torch import Tensor
 
 from asr.errors import ExportError
 
+_DTYPES = {"tensor(float)": torch.float32, "tensor(int64)": torch.int64}
+
 
 class Graph:
     """A written graph, run in onnxruntime."""
@@ -28,6 +30,13 @@ class Graph:
         self.inputs = [(value.name, value.shape, value.type) for value in self._session.get_inputs()]
         self.outputs = [(value.name, value.shape, value.type) for value in self._session.get_outputs()]
         self.metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
+
+    def empty_states(self, batch: int) -> list[Tensor]:
+        """All inputs but the first, as they are before anything was heard; streaming graphs only."""
+        return [
+            torch.zeros([batch if size == "N" else size for size in shape], dtype=_DTYPES[kind])
+            for _, shape, kind in self.inputs[1:]
+        ]
 
     def __call__(self, *inputs: Tensor) -> list[Tensor]:
         """Run on inputs in the graph's order."""

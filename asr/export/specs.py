@@ -1,7 +1,7 @@
 """The files of one export: which graphs, with what inputs, outputs and metadata.
 
-Names, order and metadata are those sherpa-onnx 2.0 expects of a "zipformer2" model; it binds tensors by position and
-reads every fact about the architecture from the metadata.
+Names, order and metadata are those sherpa-onnx 2.0 expects of a "zipformer2" model, transducer or CTC; it binds tensors
+by position and reads every fact about the architecture from the metadata.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import torch
 from torch import nn
 
 from asr.errors import ExportError
-from asr.export.config import ExportConfig, ExportMode
+from asr.export.config import ExportConfig, ExportHead, ExportMode
+from asr.export.heads import OutputHead, output_head
 from asr.export.wrappers import Decoder, Joiner, OfflineEncoder, StreamingEncoder, state_names, to_client_states
 from asr.models.encoders import kind_of
 from asr.models.transducer import Transducer
@@ -49,15 +50,16 @@ class GraphSpec:
 
 
 def graph_specs(model: Transducer, config: ExportConfig) -> list[GraphSpec]:
-    """Encoder, decoder and joiner of `model`, which is in eval mode.
+    """Encoder, decoder and joiner of `model`, which is in eval mode; of a CTC model the encoder with its head.
 
     Raises:
-        ExportError: the client cannot serve a model of this shape.
+        ExportError: the client cannot serve a model of this shape, or it lacks the head asked for.
         ConfigError: the model cannot work under the wanted context.
     """
     streaming = config.mode is ExportMode.STREAMING
-    encoder = _streaming_encoder(model, config) if streaming else _offline_encoder(model, config)
-    return [encoder, _decoder(model), _joiner(model)]
+    head = output_head(model, config)
+    encoder = _streaming_encoder(model, head, config) if streaming else _offline_encoder(model, head)
+    return [encoder] if head.kind is ExportHead.CTC else [encoder, _decoder(model), _joiner(model)]
 
 
 def zipformer_shape(model: Transducer) -> ZipformerConfig:
@@ -70,7 +72,7 @@ def zipformer_shape(model: Transducer) -> ZipformerConfig:
     return shape
 
 
-def _streaming_encoder(model: Transducer, config: ExportConfig) -> GraphSpec:
+def _streaming_encoder(model: Transducer, head: OutputHead, config: ExportConfig) -> GraphSpec:
     shape = zipformer_shape(model)
     for value, wanted, what in (
         (shape.embed_channels[-1], CLIENT_EMBED[0], "front end ends in {} channels"),
@@ -86,28 +88,36 @@ def _streaming_encoder(model: Transducer, config: ExportConfig) -> GraphSpec:
     axes = {name: state_batch_axis(name) for name in names}
     x = torch.randn(EXAMPLE_BATCH, step_frames(config.chunk_size), shape.feature_dim)
     return GraphSpec(
-        stem=config.encoder_stem,
-        module=StreamingEncoder(model, config.context, shape.num_layers),
+        stem=f"{_STREAMING_STEMS[head.kind]}-chunk-{config.chunk_size}-left-{config.left_context}",
+        module=StreamingEncoder(model, head.module, config.context, shape.num_layers),
         args=(x, states),
         inputs={"x": BATCH, **axes},
-        outputs={"encoder_out": BATCH, **{f"new_{name}": axes[name] for name in names}},
+        outputs={head.output: BATCH, **{f"new_{name}": axes[name] for name in names}},
         metadata=streaming_metadata(model, config),
     )
 
 
-def _offline_encoder(model: Transducer, config: ExportConfig) -> GraphSpec:
+_STREAMING_STEMS = {ExportHead.TRANSDUCER: "encoder", ExportHead.CTC: "ctc"}
+
+
+def _offline_encoder(model: Transducer, head: OutputHead) -> GraphSpec:
+    ctc = head.kind is ExportHead.CTC
     shape = zipformer_shape(model)
     block, num_blocks = 2 * shape.chunk_multiple, 5
     blocks = torch.randn(EXAMPLE_BATCH, num_blocks, block, shape.feature_dim)
     tail = torch.randn(EXAMPLE_BATCH, Zipformer.lookahead, shape.feature_dim)
     frames = num_blocks * block + Zipformer.lookahead
     return GraphSpec(
-        stem=config.encoder_stem,
-        module=OfflineEncoder(model),
+        stem="model" if ctc else "encoder",
+        module=OfflineEncoder(model, head.module),
         args=(blocks, tail, torch.tensor([frames, frames // 2])),
         inputs={"blocks": {0: "N", 1: "K"}, "tail": BATCH, "x_lens": BATCH},
-        outputs={"encoder_out": {0: "N", 1: "frames"}, "encoder_out_lens": BATCH},
-        metadata={**_AUTHORSHIP, "comment": "non-streaming zipformer2"},
+        outputs={head.output: {0: "N", 1: "frames"}, head.lens: BATCH},
+        metadata={
+            **_AUTHORSHIP,
+            "model_type": "zipformer2_ctc" if ctc else "zipformer2",
+            "comment": "non-streaming zipformer2",
+        },
     )
 
 

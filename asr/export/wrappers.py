@@ -2,7 +2,7 @@
 
 Inside, everything is batch first and typed. The client wants flat lists, attention caches with time first and
 convolution caches with channels before time; these wrappers permute, and do nothing else. Layouts are those of
-sherpa-onnx 2.0 (model types "zipformer2" and "transducer").
+sherpa-onnx 2.0 (model types "zipformer2", "zipformer2_ctc" and "transducer").
 """
 
 from __future__ import annotations
@@ -60,46 +60,46 @@ def _layer_state(flat: Iterator[Tensor]) -> LayerState:
 
 
 class StreamingEncoder(nn.Module):
-    """One step: features and states in, projected encoder frames and next states out."""
+    """One step: features and states in, what `head` makes of the encoder frames and the next states out."""
 
-    def __init__(self, model: Transducer, context: ChunkContext, num_layers: list[int]):
+    def __init__(self, model: Transducer, head: nn.Module, context: ChunkContext, num_layers: list[int]):
         super().__init__()
-        self.model = model
+        self.model, self.head = model, head
         self.num_layers = num_layers
         self.context = context
 
     def forward(self, x: Tensor, states: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """x (N, 2 S + 13, 80), raw features, and the client's states to (N, S / 2, J) and the next states.
+        """x (N, 2 S + 13, 80), raw features, and the client's states to (N, S / 2, J or V) and the next states.
 
         There is no `x_lens`: the client only ever sends whole steps.
         """
         state = from_client_states(states, self.num_layers)
         x_lens = torch.full((x.shape[0],), x.shape[1], dtype=torch.int64, device=x.device)
         out = self.model.encode(x, x_lens, context=self.context, state=state)
-        return self.model.joiner.encoder_proj(out.out), to_client_states(out.state)
+        return self.head(out.out), to_client_states(out.state)
 
 
 class OfflineEncoder(nn.Module):
-    """Whole utterances, cut into blocks: projected encoder frames and their lengths out.
+    """Whole utterances, cut into blocks: what `head` makes of the encoder frames, and their lengths out.
 
     The exporter reasons about shapes in symbols. With one symbol for the number of blocks every length inside is a
     multiple of it; with the number of frames all would be nested roundings, and tracing takes minutes or fails.
     `asr.export.lengths` puts the cutting in front of the graph, so that the client may send any length.
     """
 
-    def __init__(self, model: Transducer):
+    def __init__(self, model: Transducer, head: nn.Module):
         super().__init__()
-        self.model = model
+        self.model, self.head = model, head
 
     def forward(self, blocks: Tensor, tail: Tensor, x_lens: Tensor) -> tuple[Tensor, Tensor]:
         """Raw features in blocks (N, K, 2 * chunk_multiple, 80), the lookahead (N, 13, 80), x_lens (N,).
 
-        Returns (N, T', J) and (N,).
+        Returns (N, T', J or V) and (N,).
         """
         x = torch.cat([blocks.flatten(1, 2), tail], dim=1)
         state = self.model.encoder.init_state(x.shape[0], device=x.device)
         out = self.model.encode(x, x_lens, context=ChunkContext(), state=state)
-        return self.model.joiner.encoder_proj(out.out), out.lens
+        return self.head(out.out), out.lens
 
 
 class Decoder(nn.Module):

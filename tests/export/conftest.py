@@ -7,6 +7,7 @@ import random
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from asr.export import ExportConfig, ExportMode, export_model
 from asr.features import Fbank
@@ -18,7 +19,9 @@ from asr.text.words import WordTokenizer
 VOCAB_SIZE = 20
 
 
-def build_model(*, seed: int = 0, causal: bool = True, front_end: int = 128, context_size: int = 2) -> Transducer:
+def build_model(
+    *, seed: int = 0, causal: bool = True, front_end: int = 128, context_size: int = 2, **heads: bool
+) -> Transducer:
     """Two stacks at two rates, with untrained but lively weights: many frames emit a token."""
     torch.manual_seed(seed)
     random.seed(seed)
@@ -40,7 +43,7 @@ def build_model(*, seed: int = 0, causal: bool = True, front_end: int = 128, con
     )
     model = Transducer(
         TransducerConfig(
-            encoder=encoder, vocab_size=VOCAB_SIZE, context_size=context_size, predictor_dim=16, joiner_dim=12
+            encoder=encoder, vocab_size=VOCAB_SIZE, context_size=context_size, predictor_dim=16, joiner_dim=12, **heads
         )
     )
     model.feature_norm.set(torch.linspace(-9.0, -6.0, 80), 4.0)
@@ -57,14 +60,23 @@ def _enliven(model: Transducer) -> None:
         if "linear_pos" in name or "out_proj.weight" in name:
             parameter.mul_(5.0)
     features = Fbank()(torch.from_numpy(noises(4.0)[0])[None], torch.tensor([64000])).features
-    joiner = model.joiner
-    projected = joiner.encoder_proj(model.encode(features, torch.tensor([400]), context=ChunkContext()).out[0])
+    frames = model.encode(features, torch.tensor([400]), context=ChunkContext()).out[0]
+    if model.ctc_head is not None:
+        _spread(model.ctc_head.linear, frames)
+    if model.has_transducer:
+        joiner = model.joiner
+        _spread(joiner.encoder_proj, frames)
+        joiner.output_linear.weight.normal_()
+        joiner.output_linear.bias[0] += 2.5  # blanks
+        joiner.output_linear.bias[2] -= 50.0  # <unk>, which the client takes for a blank and the library shows
+
+
+def _spread(linear: nn.Linear, frames: torch.Tensor) -> None:
+    """Give every output the mean 0 and the deviation 1 over `frames`, (T, C)."""
+    projected = linear(frames)
     mean, deviation = projected.mean(dim=0), projected.std(dim=0)
-    joiner.encoder_proj.weight.div_(deviation.unsqueeze(1))
-    joiner.encoder_proj.bias.sub_(mean).div_(deviation)
-    joiner.output_linear.weight.normal_()
-    joiner.output_linear.bias[0] += 2.5  # blanks
-    joiner.output_linear.bias[2] -= 50.0  # <unk>, which the client takes for a blank and the library shows
+    linear.weight.div_(deviation.unsqueeze(1))
+    linear.bias.sub_(mean).div_(deviation)
 
 
 def build_tokenizer() -> WordTokenizer:

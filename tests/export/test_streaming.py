@@ -103,7 +103,7 @@ def test_metadata_that_contradicts_the_graph_is_refused(streaming_export, model,
         path = tmp_path / "encoder.onnx"
         _with_metadata(streaming_export.encoder.path, path, key, value)
         with pytest.raises(ExportError, match=complaint):
-            check_streaming_metadata(Graph(path), model)
+            check_streaming_metadata(Graph(path), model, model.config.joiner_dim)
 
 
 def _with_metadata(source, target, key: str, value: str | None) -> None:
@@ -144,11 +144,7 @@ def test_decoder_takes_nothing_for_a_zero_embedding(streaming_export, model):
 def test_rows_of_a_batch_do_not_meet(streaming_export, model):
     graph = Graph(streaming_export.encoder.path)
     x = torch.randn(3, 29, 80) * 4 - 7
-    empty = [
-        torch.zeros([3 if size == "N" else size for size in shape], dtype=torch.int64 if "int" in kind else None)
-        for _, shape, kind in graph.inputs[1:]
-    ]
-    first = graph(x, *empty)
+    first = graph(x, *graph.empty_states(3))
     second = graph(x.flip(0), *first[1:])
     for row in range(3):
         states = [
