@@ -22,7 +22,7 @@ def memory(config: Any) -> int:
         raise ConfigError("asr train memory needs training.memory_limit_gb=..., the memory that a run may take")
     trainer = build_trainer(replace(config, run_dir=str(Path(config.run_dir) / "memory")))
     trainer.journal.close()
-    precision, longest_s = config.training.precision, config.augment.longest_s
+    precision, longest_s = config.training.precision, config.longest_s
     limit = memory_limit(limit_gb, trainer.world.device)
     probe = MemoryProbe(trainer.objective, trainer.snapshot, precision, limit, longest_s)
     table = Table("up to seconds", "up to tokens", "utterances", "GB at the peak", "of the limit")

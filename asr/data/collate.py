@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 from torch.nn.utils.rnn import pad_sequence
 
 from asr.features import PADDING_VALUE
@@ -48,10 +49,12 @@ def collate(
     ids: list[str],
     index: int,
     counts: bool = True,
+    multiple: int = 1,
 ) -> Batch:
-    """Pad B utterances, (T_b, F) features and token lists, to one batch."""
+    """Pad B utterances, (T_b, F) features and token lists, to one batch whose T is a multiple of `multiple`."""
+    padded = pad_sequence(list(features), batch_first=True, padding_value=PADDING_VALUE)
     return Batch(
-        features=pad_sequence(list(features), batch_first=True, padding_value=PADDING_VALUE),
+        features=pad(padded, (0, 0, 0, -padded.shape[1] % multiple), value=PADDING_VALUE),
         feature_lens=torch.tensor([len(x) for x in features]),
         tokens=pad_sequence([torch.tensor(row, dtype=torch.int64) for row in tokens], batch_first=True),
         token_lens=torch.tensor([len(row) for row in tokens]),

@@ -38,6 +38,9 @@ class DataConfig:
     """Speeds at which every training utterance is seen in an epoch (pitch changes too); above 0."""
     max_duration_s: float = 10.0
     """Audio per batch and process, padding included, seconds; exceeded by less than the batch's longest utterance."""
+    frames_multiple: int = 1
+    """Training batches are padded to a multiple of so many feature frames. Of few different lengths, libraries can keep
+    what they work out for each; 32 suits small models on a CPU."""
     num_buckets: int = 10
     """Groups of similar duration that batches are drawn from; 1 draws without regard to duration."""
     buffer_cuts: int = 100_000
@@ -64,7 +67,7 @@ class DataConfig:
             raise ConfigError(
                 f"data.speeds={list(self.speeds)} must hold positive factors; use [0.9, 1.0, 1.1] or [1.0]"
             )
-        for name in ("max_duration_s", "num_buckets", "buffer_cuts", "max_utterance_s", "prefetch"):
+        for name in ("max_duration_s", "frames_multiple", "num_buckets", "buffer_cuts", "max_utterance_s", "prefetch"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"data.{name}={getattr(self, name)} must be above 0")
         if self.spare_frames < 0:
@@ -76,6 +79,10 @@ class DataConfig:
                 f"data.min_utterance_s={self.min_utterance_s} must lie between 0 and "
                 f"data.max_utterance_s={self.max_utterance_s}"
             )
+
+    def padded_s(self, seconds: float) -> float:
+        """How long a training batch is, padding included, whose longest utterance has so many seconds."""
+        return math.ceil(seconds * 100 / self.frames_multiple) * self.frames_multiple / 100
 
 
 class MaskFill(Enum):

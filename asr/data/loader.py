@@ -61,7 +61,7 @@ class TrainLoader:
         constraint = CapacityConstraint(capacity, tokenizer) if capacity else None
         fit = usable(cuts, tokenizer, data)
         self.sampler = Sampler(fit, data, constraint=constraint, rank=rank, world_size=world_size)
-        self._maker = _BatchMaker(tokenizer, extractor, _augmenter(augment, extractor))
+        self._maker = _BatchMaker(tokenizer, extractor, _augmenter(augment, extractor), multiple=data.frames_multiple)
 
     def epoch(self, epoch: int, *, skip: int = 0) -> Iterator[Batch]:
         """Batches of an epoch from number `skip` on; the first `skip` are passed over without reading anything."""
@@ -178,12 +178,19 @@ class _BatchMaker(Dataset):
     """Reads, varies and collates one planned batch. Has no state, so that it does not matter which worker does it."""
 
     def __init__(
-        self, tokenizer: Tokenizer, fbank: Fbank, augmenter: Augmenter | None = None, *, tail_frames: int = 0
+        self,
+        tokenizer: Tokenizer,
+        fbank: Fbank,
+        augmenter: Augmenter | None = None,
+        *,
+        tail_frames: int = 0,
+        multiple: int = 1,
     ) -> None:
         self._tokenizer = tokenizer
         self._fbank = fbank
         self._augmenter = augmenter
         self._tail_frames = tail_frames
+        self._multiple = multiple
 
     def __getitem__(self, plan: PlannedBatch) -> Batch | RillError:
         """The batch, or what went wrong: raised in a worker, it would arrive wrapped in a page of traceback."""
@@ -198,7 +205,8 @@ class _BatchMaker(Dataset):
         tokens = [self._tokenizer.encode(text) for text in texts]
         features = [self._features(cut, draw, frames_needed(row)) for cut, row in zip(plan.cuts, tokens)]
         ids = [cut.id for cut in plan.cuts]
-        return collate(features, tokens, texts=texts, ids=ids, index=plan.index, counts=plan.counts)
+        told = {"texts": texts, "ids": ids, "index": plan.index, "counts": plan.counts}
+        return collate(features, tokens, **told, multiple=self._multiple)
 
     def _features(self, cut: Cut, draw: Draw, needed: int) -> Tensor:
         if self._augmenter is None:

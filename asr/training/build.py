@@ -174,7 +174,7 @@ def fitting_batches(
         set_schedule_position(snapshot.model, training.regularisation_start)
         cuts = islice(usable(all_cuts(config.data), tokenizer, config.data), _PROBED_CUTS)
         capacity = fit_batches(
-            MemoryProbe(objective, snapshot, training.precision, limit, config.augment.longest_s, training.recompute),
+            MemoryProbe(objective, snapshot, training.precision, limit, config.longest_s, training.recompute),
             bins_for(cuts, tokenizer),
         )
     capacity = world.gather(capacity)[0]

@@ -72,6 +72,10 @@ class RunConfig:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     """How the dev set is decoded."""
 
+    def longest_s(self, seconds: float) -> float:
+        """How long variation and padding can make a training batch whose longest utterance has so many seconds."""
+        return self.data.padded_s(self.augment.longest_s(seconds))
+
     def __post_init__(self) -> None:
         if not self.name or not self.run_dir:
             raise ConfigError("name and run_dir must not be empty; a run needs a folder of its own")
