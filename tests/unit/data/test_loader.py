@@ -72,6 +72,24 @@ def test_a_batch_holds_its_utterances(data, folder):
         assert (len(batch.ids) - 1) * max(stored[i].duration for i in batch.ids) <= data.max_duration_s
 
 
+def test_batches_padded_to_a_multiple_differ_in_nothing_else(data):
+    plain = list(train_loader(data, TOKENIZER, None).epoch(0))
+    padded = list(train_loader(replace(data, frames_multiple=32), TOKENIZER, None).epoch(0))
+    assert any(batch.features.shape[1] % 32 for batch in plain)
+    for batch in padded:
+        frames, longest = batch.features.shape[1], int(batch.feature_lens.max())
+        assert frames % 32 == 0 and 0 <= frames - longest < 32
+        assert (batch.features[:, longest:] == PADDING_VALUE).all()
+    cut = [b._replace(features=b.features[:, : b.feature_lens.max()]) for b in padded]
+    assert same(cut, plain)
+
+
+def test_how_long_padding_makes_a_batch():
+    assert DataConfig().padded_s(2.5) == 2.5
+    assert DataConfig(frames_multiple=32).padded_s(2.5) == 2.56
+    assert DataConfig(frames_multiple=32).padded_s(2.56) == 2.56
+
+
 def test_workers_change_nothing(data):
     expected = list(train_loader(data, TOKENIZER, AugmentConfig()).epoch(3))
     for num_workers in (1, 2):
