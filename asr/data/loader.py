@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from lhotse import CutSet
@@ -28,6 +29,8 @@ from asr.data.shards import read_shards
 from asr.errors import ConfigError, RillError
 from asr.features import LOG_FLOOR, Fbank, FbankConfig
 from asr.text import Tokenizer
+
+T = TypeVar("T")
 
 
 class TrainLoader:
@@ -248,10 +251,20 @@ def _prepare(plans: Iterable[PlannedBatch], maker: _BatchMaker, data: DataConfig
         # Its own, or opening a loader would draw from the generator that training draws from.
         generator=torch.Generator(),
     )
-    for batch in loader:
+    for batch in one_ahead(loader) if data.num_workers else loader:
         if isinstance(batch, RillError):
             raise batch
         yield batch
+
+
+def one_ahead(items: Iterable[T]) -> Iterator[T]:
+    """The same items, each fetched while the one before is worked on: planning and unpacking cost some milliseconds."""
+    source = iter(items)
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        coming = thread.submit(next, source, None)
+        while (item := coming.result()) is not None:
+            coming = thread.submit(next, source, None)
+            yield item
 
 
 def _unchanged(batch: Any) -> Any:

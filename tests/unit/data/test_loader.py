@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 
 import pytest
@@ -24,6 +25,7 @@ from asr.data import (
     train_loader,
     write_cuts,
 )
+from asr.data.loader import one_ahead
 from asr.data.loading import load_features
 from asr.errors import AudioError, DataError
 from asr.features import LOG_FLOOR, PADDING_VALUE, Fbank
@@ -82,6 +84,24 @@ def test_batches_padded_to_a_multiple_differ_in_nothing_else(data):
         assert (batch.features[:, longest:] == PADDING_VALUE).all()
     cut = [b._replace(features=b.features[:, : b.feature_lens.max()]) for b in padded]
     assert same(cut, plain)
+
+
+def test_the_next_item_is_fetched_while_one_is_worked_on():
+    fetched = threading.Event()
+
+    def source():
+        yield 1
+        fetched.set()
+        yield 2
+        raise DataError("no third")
+
+    items = one_ahead(source())
+    assert next(items) == 1
+    assert fetched.wait(timeout=10)  # though nobody has asked for it
+    assert next(items) == 2
+    with pytest.raises(DataError, match="no third"):
+        next(items)
+    assert list(one_ahead([3, 4])) == [3, 4]
 
 
 def test_how_long_padding_makes_a_batch():
