@@ -74,7 +74,7 @@ def evaluate(
         speed=_speed(found, timing),
         delays=_delays(found, scored, positions.source) if watched else None,
         settings={
-            "search": search.label,
+            "search": search.method.value,
             "chunk_size": context.chunk_size,
             "left_context": context.left_context,
             "lookahead": context.lookahead,

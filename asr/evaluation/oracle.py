@@ -56,7 +56,7 @@ def evaluate_choice(
     scored = score([Transcript(*row) for row in rows], unit=unit)
     lists = {"beam": search.beam} if search.method is SearchMethod.BEAM else {"num_paths": search.lattice.num_paths}
     settings = {
-        "search": search.label,
+        "search": search.method.value,
         **(lists if attention_scale is None else {"attention_scale": attention_scale}),
         "chunk_size": context.chunk_size,
         "left_context": context.left_context,
