@@ -17,6 +17,7 @@ TEST := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n 2 -
 DEMO := exp/demo
 BIN_K2 := .venv-k2/bin
 READY_K2 := .venv-k2/.ready
+PIP_K2 := $(BIN_K2)/python -m pip install --disable-pip-version-check
 # The core, which runs from torch 1.13 on; the rest is only promised for newer ones.
 CORE_TESTS := tests/k2 tests/parity tests/property/test_losses.py tests/property/test_decoding.py tests/unit/test_tensors.py \
 	$(addprefix tests/unit/,kernels nn models losses optim decoding checkpoint)
@@ -56,11 +57,12 @@ test-k2:
 	export PYTHON_K2; $(MAKE) --no-print-directory $(READY_K2) && \
 		RILL_NEEDS_K2=1 RILL_OTHER_PYTHON="$(CURDIR)/$(BIN)/python" OMP_NUM_THREADS=1 $(BIN_K2)/python -m pytest $(CORE_TESTS)
 
-$(READY_K2): pyproject.toml constraints-k2.txt
+$(READY_K2): pyproject.toml constraints-k2.txt requirements-k2.txt
 	@echo "setting up .venv-k2 (a few minutes the first time; log: .venv-k2/install.log)"
 	@test -x $(BIN_K2)/python || $${PYTHON_K2:-$$(.ci/python310)} -m venv .venv-k2
-	@$(BIN_K2)/python -m pip install --disable-pip-version-check -c constraints-k2.txt -e '.[k2]' pytest pytest-timeout \
-		hypothesis > .venv-k2/install.log 2>&1 || { tail -20 .venv-k2/install.log; exit 1; }
+	@{ $(PIP_K2) --force-reinstall --no-deps --require-hashes -r requirements-k2.txt && \
+		$(PIP_K2) -c constraints-k2.txt -e '.[k2]' pytest pytest-timeout hypothesis; } \
+		> .venv-k2/install.log 2>&1 || { tail -20 .venv-k2/install.log; exit 1; }
 	@touch $@
 
 soak: $(READY)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, distribution, version
 from typing import Any, NamedTuple
 
 import torch
@@ -17,7 +17,8 @@ import torch
 from asr.errors import ConfigError
 
 INSTALL = (
-    'with Python 3.10 and torch 1.13.1 on Linux, pip install "rill-asr[k2]" brings one that loads; '
+    'with Python 3.10 and torch 1.13.1 on Linux, pip install "rill-asr[k2]" brings all it needs, and '
+    "requirements-k2.txt (docs/k2.md) names its wheel that loads there, as pip may choose one for another Python; "
     "for other versions install the k2 build made for them, from k2's own list of wheels"
 )
 
@@ -68,7 +69,15 @@ def why_unusable(found: str | None, error: str) -> str:
         return f"k2 is not installed, and this needs it: {INSTALL}"
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
     first = error.strip().splitlines()[0] if error.strip() else "no reason given"
+    if made_for := _libraries():
+        first += f"; its library is {made_for[0]}"
     return f"k2 {found} does not load beside torch {torch.__version__} and Python {python} ({first}): {INSTALL}"
+
+
+def _libraries() -> list[str]:
+    """Names of its compiled part, which tell the Python that it was built for."""
+    files = distribution("k2").files or []
+    return [file.name for file in files if file.name.startswith("_k2.") and file.suffix == ".so"]
 
 
 _PROBE = """

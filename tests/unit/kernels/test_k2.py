@@ -55,6 +55,20 @@ def test_a_broken_k2_is_reported_with_what_to_do(broken):
     assert f"torch {torch.__version__}" in report.detail
 
 
+def test_the_report_tells_what_python_a_library_is_for(tmp_path, monkeypatch):
+    (tmp_path / "k2.py").write_text("import _k2", encoding="utf-8")
+    installed = tmp_path / "k2-1.23.4.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: k2\nVersion: 1.23.4\n", encoding="utf-8")
+    (installed / "RECORD").write_text(
+        "_k2.cpython-39-x86_64-linux-gnu.so,,\nk2/lib/libk2_context.so,,\n", encoding="utf-8"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    detail = k2.report_k2().detail
+    assert "its library is _k2.cpython-39-x86_64-linux-gnu.so" in detail and "requirements-k2.txt" in detail
+
+
 def test_a_missing_k2_is_reported_as_optional(missing):
     report = k2.report_k2()
     assert report.version is None and report.detail.startswith("not installed; optional")
