@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from asr.bench.timing import median, timed
-from asr.kernels.linear import product
+from asr.kernels.product import product
 
 _SIDE = 1024
 

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from asr.kernels.bfloat16 import narrow_linear, twin
 from asr.kernels.dispatch import ordinary
-from asr.kernels.linear import linear, product
+from asr.kernels.linear import linear
+from asr.kernels.product import add_product, product
 from asr.kernels.swoosh import Curve, evaluate, evaluate_narrow, pull_back, swoosh_linear
 
 _BLOCK = 1024
@@ -42,13 +43,13 @@ class _SwooshMlp(torch.autograd.Function):
         sums = [torch.zeros_like(parameter) for parameter in (weight1, bias1, weight2)]
         grad_x = torch.empty_like(x)
         for rows, given, found in zip(x.split(_BLOCK), grad.split(_BLOCK), grad_x.split(_BLOCK)):
-            before = product(rows, weight1, bias1)
+            before = product(rows, weight1.t(), bias1)
             hidden = torch.empty_like(before)
-            grad_before = pull_back(before, None, ctx.curve, product(given, weight2.t()), hidden)
-            found.copy_(product(grad_before, weight1.t()))
-            sums[0].add_(product(grad_before.t(), rows.t()))
+            grad_before = pull_back(before, None, ctx.curve, product(given, weight2), hidden)
+            found.copy_(product(grad_before, weight1))
+            add_product(sums[0], grad_before.t(), rows)
             sums[1].add_(grad_before.sum(dim=0))
-            sums[2].add_(product(given.t(), hidden.t()))
+            add_product(sums[2], given.t(), hidden)
         return grad_x, *sums, grad.sum(dim=0), None
 
 

@@ -17,8 +17,9 @@ from torch.nn.functional import softplus
 
 from asr.kernels.bfloat16 import narrow_linear, twin
 from asr.kernels.dispatch import address, ordinary
-from asr.kernels.linear import linear, product
+from asr.kernels.linear import linear
 from asr.kernels.native import library
+from asr.kernels.product import product
 
 _SLOPE = 0.08
 
@@ -91,16 +92,16 @@ class _SwooshLinear(torch.autograd.Function):
     def forward(ctx, x: Tensor, scale: Tensor | None, weight: Tensor, bias: Tensor | None, curve: Curve) -> Tensor:
         ctx.save_for_backward(x, scale, weight)
         ctx.curve = curve
-        return product(evaluate(x, scale, curve), weight, bias)
+        return product(evaluate(x, scale, curve), weight.t(), bias)
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, scale, weight = ctx.saved_tensors
         rows = grad.reshape(-1, grad.shape[-1])
-        grad_hidden = product(rows, weight.t()).view(x.shape)
+        grad_hidden = product(rows, weight).view(x.shape)
         hidden = torch.empty_like(x)
         grad_x = pull_back(x, scale, ctx.curve, grad_hidden, hidden)
-        grad_weight = product(rows.t(), hidden.reshape(-1, x.shape[-1]).t())
+        grad_weight = product(rows.t(), hidden.reshape(-1, x.shape[-1]))
         grad_bias = rows.sum(dim=0) if ctx.needs_input_grad[3] else None
         return grad_x, None, grad_weight, grad_bias, None
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from asr.kernels.linear import product
+from asr.kernels.product import add_product, product
 from asr.losses import k2_losses
 from asr.losses.backend import Backend, use_k2
 from asr.losses.full import arc_log_probs, next_symbols
@@ -168,7 +168,7 @@ class _JoinerWeights(NamedTuple):
         return self.encoder.index_select(0, rows.frame).add_(self.predictor.index_select(0, rows.position)).tanh_()
 
     def logits(self, hidden: Tensor) -> Tensor:
-        return product(hidden, self.weight, self.bias)
+        return product(hidden, self.weight.t(), self.bias)
 
 
 class _JoinerLogProbs(torch.autograd.Function):
@@ -229,8 +229,8 @@ def _add_block_grads(
     logits_grad = probabilities.mul_(-grad.sum(dim=0).unsqueeze(1))
     logits_grad.scatter_add_(1, rows.target.unsqueeze(1), grad[0].unsqueeze(1))
     logits_grad[:, blank_id] += grad[1]
-    grads.weight.add_(product(logits_grad.t(), hidden.t()))
+    add_product(grads.weight, logits_grad.t(), hidden)
     grads.bias.add_(logits_grad.sum(dim=0))
-    sum_grad = product(logits_grad, joiner.weight.t()).mul_(hidden.square_().neg_().add_(1.0))
+    sum_grad = product(logits_grad, joiner.weight).mul_(hidden.square_().neg_().add_(1.0))
     grads.encoder.index_add_(0, rows.frame, sum_grad)
     grads.predictor.index_add_(0, rows.position, sum_grad)

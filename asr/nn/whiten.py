@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from asr.kernels.linear import product
+from asr.kernels.product import product
 from asr.nn.schedule import ScheduledFloat, current
 
 _TINY = 1e-20
@@ -41,8 +41,8 @@ def whiteness(x: Tensor) -> Whiteness:
 
 
 def _times(x: Tensor, weight: Tensor) -> Tensor:
-    """x weight^T, group by group; of a single group by the library that is fast on this processor."""
-    return product(x[0], weight[0]).unsqueeze(0) if len(x) == 1 else x @ weight.transpose(1, 2)
+    """x weight, group by group; of a single group by the library that is fast on this processor."""
+    return product(x[0], weight[0]).unsqueeze(0) if len(x) == 1 else x @ weight
 
 
 class _Whiten(torch.autograd.Function):

@@ -9,8 +9,8 @@ import torch
 from torch.nn import Parameter
 from torch.nn.functional import conv1d, conv2d, softplus
 
-from asr.kernels import linear as kernels_linear
 from asr.kernels import native
+from asr.kernels import product as kernels_product
 from asr.kernels.depthwise import depthwise_conv, depthwise_image_conv
 from asr.kernels.dispatch import ordinary
 from asr.kernels.gate import gate_rows
@@ -18,6 +18,7 @@ from asr.kernels.layout import laid_out, refilled
 from asr.kernels.linear import linear
 from asr.kernels.mlp import swoosh_mlp
 from asr.kernels.norm import normalise
+from asr.kernels.product import add_product, product
 from asr.kernels.softmax import masked_softmax, positioned_softmax
 from asr.kernels.swoosh import SWOOSH_L, SWOOSH_R, swoosh_l, swoosh_linear, swoosh_r
 
@@ -158,26 +159,57 @@ def test_hidden_entries_are_exactly_zero():
     assert masked_softmax(torch.tensor([[[[0.0, 900.0, 1.0]]]]), visible)[0, 0, 0, 1] == 0.0
 
 
-@pytest.fixture
-def onednn(monkeypatch):
-    """The product of oneDNN, whoever made the processor, and however small."""
-    if not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
-        pytest.skip("this torch has no such product")
-    monkeypatch.setattr(kernels_linear, "_onednn_is_faster", lambda: True)
-    monkeypatch.setattr(kernels_linear, "_WORTH_A_CALL", 0)
-    monkeypatch.setattr(kernels_linear.functional, "linear", None)
+@pytest.fixture(params=["own", "oneDNN"])
+def multiplier(request, monkeypatch):
+    """One of the products that stand in for torch's, whoever made the processor, and however small."""
+    if request.param == "own" and native.library("product") is None:
+        pytest.skip("there is no C++ compiler here")
+    if request.param == "oneDNN":
+        if not kernels_product._has_onednn():
+            pytest.skip("this torch has no such product")
+        monkeypatch.setattr(kernels_product, "_kernel", lambda: None)
+    torch.set_num_threads(1)
+    monkeypatch.setattr(kernels_product, "_mkl_is_slow", lambda: True)
+    monkeypatch.setattr(kernels_product, "_WORTH_A_CALL", 0)
+    monkeypatch.setattr(kernels_product, "_WORTH_ONEDNN", 0)
+    monkeypatch.setattr(kernels_product.functional, "linear", None)
 
 
 @pytest.mark.parametrize("shape", [(5,), (1, 5), (2, 3, 5)])
-def test_linear(onednn, shape):
+def test_linear(multiplier, shape):
     leaves = [torch.randn(*size, requires_grad=True) for size in (shape, (4, 5), (4,))]
     assert_same(linear, lambda x, weight, bias: x @ weight.t() + bias, leaves)
     assert_same(linear, lambda x, weight: x @ weight.t(), leaves[:2])
 
 
-def test_linear_of_a_slice(onednn):
+def test_linear_of_a_slice(multiplier):
     x, weight = torch.randn(2, 6, 8)[:, 1:, 2:7].requires_grad_(), torch.randn(4, 5, requires_grad=True)
     assert_same(linear, lambda x, weight: x @ weight.t(), [x, weight])
+
+
+@pytest.mark.parametrize("rows, depth, width", [(1, 1, 1), (9, 700, 50), (33, 320, 96), (7, 33, 129)])
+def test_products_of_any_shape_and_order(multiplier, rows, depth, width):
+    x, y, bias = torch.randn(rows, depth), torch.randn(depth, width), torch.randn(width)
+    expected = (x.double() @ y.double()).float()
+    for left in (x, x.t().contiguous().t(), torch.randn(rows, 2 * depth)[:, ::2].copy_(x)):
+        for right in (y, y.t().contiguous().t()):
+            torch.testing.assert_close(product(left, right), expected, rtol=1e-4, atol=1e-4)
+            torch.testing.assert_close(product(left, right, bias), expected + bias, rtol=1e-4, atol=1e-4)
+            total = torch.ones(rows, width)
+            add_product(total, left, right)
+            torch.testing.assert_close(total, expected + 1.0, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.skipif(native.library("product") is None, reason="there is no C++ compiler here")
+def test_a_row_of_a_product_is_its_own(monkeypatch):
+    """To the bit: how many rows come along is no reason to round otherwise."""
+    torch.set_num_threads(1)
+    monkeypatch.setattr(kernels_product, "_mkl_is_slow", lambda: True)
+    monkeypatch.setattr(kernels_product, "_WORTH_A_CALL", 0)
+    x, y = torch.randn(29, 400), torch.randn(400, 70)
+    together = product(x, y)
+    for rows in (slice(0, 1), slice(3, 20), slice(28, 29)):
+        assert torch.equal(product(x[rows], y), together[rows])
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.trace` is deprecated:DeprecationWarning")
