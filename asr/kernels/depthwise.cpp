@@ -4,7 +4,7 @@
 
 namespace {
 
-constexpr int kLanes = 16, kRegisters = 4, kBlock = kLanes * kRegisters;
+constexpr int kLanes = 16, kRegisters = 4, kTaps = 8;  // taps whose sums are kept in registers
 typedef float Lanes __attribute__((vector_size(kLanes * sizeof(float))));
 
 inline Lanes load(const float* from) {
@@ -17,6 +17,41 @@ inline void store(float* to, Lanes x) { std::memcpy(to, &x, sizeof x); }
 
 inline int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+
+// One output frame of `registers` times kLanes channels. first: the frame at tap 0, from the first of the channels on.
+template <int registers>
+void convolve(int64_t low, int64_t high, int64_t channels, const float* first, const float* weight, const float* bias,
+              float* to) {
+    Lanes sum[registers];
+    for (int r = 0; r < registers; ++r) sum[r] = bias ? load(bias + r * kLanes) : Lanes{};
+    for (int64_t k = low; k < high; ++k) {
+        for (int r = 0; r < registers; ++r) {
+            const int64_t at = k * channels + r * kLanes;
+            sum[r] += load(first + at) * load(weight + at);
+        }
+    }
+    for (int r = 0; r < registers; ++r) store(to + r * kLanes, sum[r]);
+}
+
+// Adds what one utterance gives to the sums of `taps` taps from `tap` on, of kLanes channels.
+template <int taps>
+void add_taps(int64_t frames, int64_t frames_out, int64_t channels, int64_t moved, const float* x, const float* grad,
+              float* out) {
+    Lanes sum[taps];
+    for (int k = 0; k < taps; ++k) sum[k] = load(out + k * channels);
+    for (int64_t t = 0; t < frames_out; ++t) {
+        const Lanes given = load(grad + t * channels);
+        const float* from = x + (t + moved) * channels;
+        if (t + moved >= 0 && t + moved + taps <= frames) {
+            for (int k = 0; k < taps; ++k) sum[k] += given * load(from + k * channels);
+        } else {
+            for (int k = 0; k < taps; ++k) {
+                if (t + moved + k >= 0 && t + moved + k < frames) sum[k] += given * load(from + k * channels);
+            }
+        }
+    }
+    for (int k = 0; k < taps; ++k) store(out + k * channels, sum[k]);
+}
 
 }  // namespace
 
@@ -31,16 +66,11 @@ void depthwise_forward(int64_t batch, int64_t frames, int64_t frames_out, int64_
             float* to = out + (b * frames_out + t) * channels;
             const int64_t low = most(0, padding - t), high = least(kernel, frames + padding - t);
             int64_t c = 0;
-            for (; c + kBlock <= channels; c += kBlock) {
-                Lanes sum[kRegisters];
-                for (int r = 0; r < kRegisters; ++r) sum[r] = bias ? load(bias + c + r * kLanes) : Lanes{};
-                for (int64_t k = low; k < high; ++k) {
-                    for (int r = 0; r < kRegisters; ++r) {
-                        const int64_t at = k * channels + c + r * kLanes;
-                        sum[r] += load(first + at) * load(weight + at);
-                    }
-                }
-                for (int r = 0; r < kRegisters; ++r) store(to + c + r * kLanes, sum[r]);
+            for (; c + kRegisters * kLanes <= channels; c += kRegisters * kLanes) {
+                convolve<kRegisters>(low, high, channels, first + c, weight + c, bias ? bias + c : nullptr, to + c);
+            }
+            for (; c + kLanes <= channels; c += kLanes) {
+                convolve<1>(low, high, channels, first + c, weight + c, bias ? bias + c : nullptr, to + c);
             }
             for (; c < channels; ++c) {
                 float sum = bias ? bias[c] : 0.0f;
@@ -54,16 +84,22 @@ void depthwise_forward(int64_t batch, int64_t frames, int64_t frames_out, int64_
 // out (K, C), zero before, takes the sum over frames of grad (B, T_out, C) times x (B, T, C) moved by each tap.
 void depthwise_weight_grad(int64_t batch, int64_t frames, int64_t frames_out, int64_t channels, int64_t kernel,
                            int64_t padding, const float* x, const float* grad, float* out) {
-    for (int64_t b = 0; b < batch; ++b) {
-        for (int64_t t = 0; t < frames_out; ++t) {
-            const float* first = x + (b * frames + t - padding) * channels;
-            const float* from = grad + (b * frames_out + t) * channels;
-            const int64_t low = most(0, padding - t), high = least(kernel, frames + padding - t);
-            for (int64_t k = low; k < high; ++k) {
-                const float* moved = first + k * channels;
-                float* to = out + k * channels;
-#pragma omp simd
-                for (int64_t c = 0; c < channels; ++c) to[c] += from[c] * moved[c];
+    const int64_t whole = channels / kLanes * kLanes;
+    for (int64_t b = 0; b < batch; ++b, x += frames * channels, grad += frames_out * channels) {
+        for (int64_t c = 0; c < whole; c += kLanes) {
+            int64_t k = 0;
+            for (; k + kTaps <= kernel; k += kTaps) {
+                add_taps<kTaps>(frames, frames_out, channels, k - padding, x + c, grad + c, out + k * channels + c);
+            }
+            for (; k < kernel; ++k) {
+                add_taps<1>(frames, frames_out, channels, k - padding, x + c, grad + c, out + k * channels + c);
+            }
+        }
+        for (int64_t k = 0; k < kernel; ++k) {
+            for (int64_t t = most(0, padding - k); t < least(frames_out, frames + padding - k); ++t) {
+                for (int64_t c = whole; c < channels; ++c) {
+                    out[k * channels + c] += grad[t * channels + c] * x[(t + k - padding) * channels + c];
+                }
             }
         }
     }

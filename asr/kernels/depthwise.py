@@ -12,8 +12,9 @@ from asr.kernels.dispatch import address, ordinary
 from asr.kernels.layout import laid_out
 from asr.kernels.native import library
 
+_IMAGE_KERNELS = 3, 5, 7
 _FEW_FRAMES = 160
-"""For more, the library's kernel makes up for what calling it costs."""
+"""Of more, other threads may take their share, where there are any: ours keeps to one."""
 
 
 def depthwise_conv(x: Tensor, weight: Tensor, bias: Tensor | None, *, padding: int = 0) -> Tensor:
@@ -61,14 +62,14 @@ def depthwise_image_conv(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tens
     Returns:
         (B, T - K + 1, F, C): zeros are added at both ends of F, none to T.
     """
-    edge = weight.shape[3] // 2
-    if torch.is_grad_enabled() and ordinary(x, weight) and library("depthwise") is not None:
+    fits = ordinary(x, weight) and weight.shape[3] in _IMAGE_KERNELS
+    if torch.is_grad_enabled() and fits and library("depthwise_image") is not None:
         return _DepthwiseImage.apply(x, weight, bias)
-    return _convolve_image(x, weight, bias, (0, edge))
+    return _convolve_image(x, weight, bias, (0, weight.shape[3] // 2))
 
 
 class _DepthwiseImage(torch.autograd.Function):
-    """torch's convolution, but not its gradient of the weight, which takes seven times as long as the other."""
+    """torch's convolution, but not its gradient of the weight, which takes many times as long as the other."""
 
     @staticmethod
     def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -78,18 +79,22 @@ class _DepthwiseImage(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = (saved.contiguous() for saved in ctx.saved_tensors)
-        grad, kernel = grad.contiguous(), weight.shape[3]
-        frames, edge = grad.shape[1], kernel // 2
-        by_tap = [
-            torch.stack([_weight_grad(image[k : k + frames], given, kernel, edge) for image, given in zip(x, grad)])
-            for k in range(kernel)
-        ]
-        grad_weight = torch.stack(by_tap).sum(dim=1)
+        kernel = weight.shape[3]
         grad_x = None
         if ctx.needs_input_grad[0]:
-            grad_x = _convolve_image(grad, weight.flip(2, 3), None, (kernel - 1, edge))
+            grad_x = _convolve_image(grad, weight.flip(2, 3), None, (kernel - 1, kernel // 2))
         grad_bias = grad.sum(dim=(0, 1, 2)) if ctx.needs_input_grad[2] else None
-        return grad_x, grad_weight.permute(2, 0, 1).unsqueeze(1), grad_bias
+        return grad_x, _image_weight_grad(x, grad.contiguous(), kernel), grad_bias
+
+
+def _image_weight_grad(x: Tensor, grad: Tensor, kernel: int) -> Tensor:
+    """(C, 1, K, K)."""
+    by_tap = x.new_empty(kernel, kernel, x.shape[3])
+    sizes = map(c_int64, (*x.shape, kernel))
+    native = library("depthwise_image")
+    assert native is not None
+    native.depthwise_image_weight_grad(*sizes, *map(address, (x, grad, by_tap)))
+    return by_tap.permute(2, 0, 1).unsqueeze(1)
 
 
 def _convolve_image(x: Tensor, weight: Tensor, bias: Tensor | None, padding: tuple[int, int]) -> Tensor:
@@ -97,7 +102,8 @@ def _convolve_image(x: Tensor, weight: Tensor, bias: Tensor | None, padding: tup
 
 
 def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int) -> Tensor:
-    native = library("depthwise") if ordinary(x, weight) and len(x) * x.shape[1] <= _FEW_FRAMES else None
+    alone = ordinary(x, weight) and (len(x) * x.shape[1] <= _FEW_FRAMES or torch.get_num_threads() == 1)
+    native = library("depthwise") if alone else None
     if native is None:
         return _plain_convolve(x, weight, bias, padding)
     x, taps = x.contiguous(), laid_out(weight, lambda w: w.squeeze(1).t().contiguous())

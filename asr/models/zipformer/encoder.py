@@ -86,8 +86,14 @@ class Zipformer(nn.Module):
         )
 
     def pad_whole(self, x: Tensor, context: ChunkContext) -> Tensor:
-        """Fill whole utterances, (B, T, F), up to whole chunks and the lookahead, with frames nobody looks at."""
-        frames = context.whole_chunks(max((x.shape[1] - 7) // 2, 1)) + context.lookahead
+        """Give whole utterances, (B, T, F), the lookahead, and fill up chunks that are rows, with frames nobody sees.
+
+        A last chunk that is not a row of its own may be short: what frames see and how edges count follows from its
+        nominal size, so that computing the rest would change nothing but the time it takes.
+        """
+        frames = max((x.shape[1] - 7) // 2, 1)
+        if context.in_blocks:
+            frames = context.whole_chunks(frames) + context.lookahead
         return pad(x, (0, 0, 0, 2 * frames + self.lookahead - x.shape[1]))
 
     def forward(
@@ -100,7 +106,8 @@ class Zipformer(nn.Module):
                 again by the next step.
             x_lens: valid feature frames of this call, (B,): true remaining lengths, at most 2 (S + R) + 13.
             state: from `init_state` or the last step; rows may be at different positions.
-            context: chunk size, left context and lookahead; with a chunk size, S is a whole number of chunks.
+            context: chunk size, left context and lookahead; with a chunk size, S is a whole number of chunks, but for
+                the last call of a row, whose last chunk may be short where there is neither lookahead nor another size.
         Returns:
             (B, ceil(S / 2), output_dim) at 25 Hz, valid lengths (B,), and the next state.
         """

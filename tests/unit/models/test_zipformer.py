@@ -81,14 +81,26 @@ def test_contexts_are_drawn_from_the_configured_ones():
 
 
 @pytest.mark.parametrize("frames", [0, 1, 8, 9, 10, 33, 45, 46])
-@pytest.mark.parametrize("context", [ChunkContext(), CONTEXT])
-def test_whole_utterances_are_padded_to_chunks_and_lookahead(frames, context):
+@pytest.mark.parametrize("lookahead", [0, 4])
+def test_whole_utterances_are_padded_no_further_than_their_frames_see(frames, lookahead):
+    model, needed = encoder(), max((frames - 7) // 2, 1)
+    context = ChunkContext(chunk_size=8, left_context=16, lookahead=lookahead)
+    for seen, extra in ((ChunkContext(), 0), (context, lookahead and lookahead + -needed % 8)):
+        padded = model.pad_whole(torch.zeros(2, frames, 20), seen)
+        assert padded.shape[1] == 2 * (needed + extra) + model.lookahead
+
+
+@pytest.mark.parametrize("frames", [44, 47, 60])
+def test_a_last_chunk_may_be_short(frames):
     model = encoder()
-    padded = model.pad_whole(torch.zeros(2, frames, 20), context)
-    steps, rest = divmod(padded.shape[1] - model.lookahead, 2)
-    assert rest == 0 and steps >= max((frames - 7) // 2, 1)
-    assert steps < max((frames - 7) // 2, 1) + (context.chunk_size or 1)
-    assert steps % (context.chunk_size or 1) == 0
+    features, lens = torch.randn(2, frames, 20), torch.tensor([frames, frames - 5])
+    padded = model.pad_whole(features, CONTEXT)
+    filled = torch.nn.functional.pad(padded, (0, 0, 0, 2 * (-((padded.shape[1] - 13) // 2) % CONTEXT.chunk_size)))
+    assert filled.shape[1] > padded.shape[1]
+    short, lens_out, _ = model(padded, lens, model.init_state(2), CONTEXT)
+    full, _, _ = model(filled, lens, model.init_state(2), CONTEXT)
+    for row, length in enumerate(lens_out.tolist()):
+        torch.testing.assert_close(short[row, :length], full[row, :length], rtol=1e-4, atol=1e-5)
 
 
 def test_utterances_too_short_for_a_frame_come_out_empty():
