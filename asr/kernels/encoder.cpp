@@ -223,6 +223,26 @@ void gate(int64_t batch, int64_t frames, int64_t channels, const float* x, const
     }
 }
 
+// grad_x of `gate`, from x and the gradient of its output.
+void gate_backward(int64_t batch, int64_t frames, int64_t channels, const float* x, const int64_t* lens, const float* grad,
+                   float* grad_x) {
+    for (int64_t b = 0; b < batch; ++b) {
+        for (int64_t t = 0; t < frames; ++t, x += 2 * channels, grad_x += 2 * channels, grad += channels) {
+            if (t >= lens[b]) {
+                std::memset(grad_x, 0, 2 * channels * sizeof(float));
+                continue;
+            }
+#pragma omp simd
+            for (int64_t c = 0; c < channels; ++c) {
+                const float z = x[channels + c], e = exp_negative(-std::fabs(z));
+                const float open = (z > 0.0f ? 1.0f : e) / (1.0f + e), shut = (z > 0.0f ? e : 1.0f) / (1.0f + e);
+                grad_x[c] = grad[c] * open;
+                grad_x[channels + c] = grad[c] * x[c] * open * shut;
+            }
+        }
+    }
+}
+
 // out = x * scale / rms(x - bias), row by row; out may be x.
 void bias_norm(int64_t rows, int64_t channels, const float* x, const float* bias, float scale, float* out) {
     for (int64_t row = 0; row < rows; ++row, x += channels, out += channels) {
@@ -235,24 +255,51 @@ void bias_norm(int64_t rows, int64_t channels, const float* x, const float* bias
     }
 }
 
-// scores (batch, heads, targets, sources), in place: softmax(scores + query table, shifted by target), hidden entries and
-// rows that see nothing zero. query (batch, heads, targets, dims); table (heads, dims, width), whose column
+// out, as scores (batch, heads, targets, sources) or the same memory: softmax(scores + query table, shifted by target),
+// hidden entries and rows that see nothing zero. query (batch, heads, targets, dims); table (heads, dims, width), whose column
 // s - t + targets - 1 belongs to source s and target t; visible (batch, targets, sources), with a stride of 0 where it
 // does not vary.
 void positioned_softmax(int64_t batch, int64_t heads, int64_t targets, int64_t sources, int64_t dims, int64_t width,
                         const float* query, const float* table, const uint8_t* visible, int64_t batch_stride,
-                        int64_t target_stride, float* scores) {
+                        int64_t target_stride, const float* scores, float* out) {
     for (int64_t b = 0; b < batch; ++b) {
         for (int64_t h = 0; h < heads; ++h) {
-            for (int64_t t = 0; t < targets; ++t, scores += sources, query += dims) {
+            for (int64_t t = 0; t < targets; ++t, scores += sources, out += sources, query += dims) {
                 const uint8_t* seen = visible + b * batch_stride + t * target_stride;
                 if (std::memchr(seen, 1, sources) == nullptr) {
-                    std::memset(scores, 0, sources * sizeof(float));
-                } else {
-                    softmax_row(sources, dims, width, query, table + h * dims * width + targets - 1 - t, seen, scores);
+                    std::memset(out, 0, sources * sizeof(float));
+                    continue;
                 }
+                if (out != scores) std::memcpy(out, scores, sources * sizeof(float));
+                softmax_row(sources, dims, width, query, table + h * dims * width + targets - 1 - t, seen, out);
             }
         }
+    }
+}
+
+// Gradients of the above from its output `weights` and that one's gradient; grad_table is zero before.
+void positioned_softmax_backward(int64_t batch, int64_t heads, int64_t targets, int64_t sources, int64_t dims,
+                                 int64_t width, const float* query, const float* table, const float* weights,
+                                 const float* grad, float* grad_scores, float* grad_query, float* grad_table) {
+    for (int64_t row = 0; row < batch * heads * targets; ++row) {
+        const int64_t h = row / targets % heads, shift = targets - 1 - row % targets;
+        float dot = 0.0f;
+#pragma omp simd reduction(+ : dot)
+        for (int64_t s = 0; s < sources; ++s) dot += weights[s] * grad[s];
+#pragma omp simd
+        for (int64_t s = 0; s < sources; ++s) grad_scores[s] = weights[s] * (grad[s] - dot);
+        for (int64_t d = 0; d < dims; ++d) {
+            const int64_t at = (h * dims + d) * width + shift;
+            const float *by_source = table + at, q = query[d];
+            float *to = grad_table + at, sum = 0.0f;
+#pragma omp simd reduction(+ : sum)
+            for (int64_t s = 0; s < sources; ++s) {
+                sum += grad_scores[s] * by_source[s];
+                to[s] += grad_scores[s] * q;
+            }
+            grad_query[d] = sum;
+        }
+        weights += sources, grad += sources, grad_scores += sources, query += dims, grad_query += dims;
     }
 }
 }

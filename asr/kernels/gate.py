@@ -13,21 +13,44 @@ from asr.kernels.native import library
 from asr.tensors import zero_padding
 
 
-def gate_rows(x: Tensor, lens: Tensor, balance: Callable[[Tensor], Tensor]) -> Tensor:
+def gate_rows(x: Tensor, lens: Tensor, balance: Callable[[Tensor], Tensor] | None = None) -> Tensor:
     """The first half of each frame's channels times the sigmoid of the second, zero beyond each row's length.
 
     Args:
         x: (B, T, 2 C).
         lens: (B,).
-        balance: what gates go through where gradients are asked for, an identity but for these.
+        balance: what gates go through, an identity but for gradients; None for a plain one.
     Returns:
         (B, T, C).
     """
-    native = library("encoder") if not torch.is_grad_enabled() and ordinary(x) and x.is_contiguous() else None
-    if native is None:
+    if balance is not None or not (ordinary(x) and library("encoder") is not None):
         value, gate = x.chunk(2, dim=2)
-        return zero_padding(value * torch.sigmoid(balance(gate)), lens)
-    lens = lens.to("cpu", torch.int64).expand(len(x)).contiguous()
+        return zero_padding(value * torch.sigmoid(gate if balance is None else balance(gate)), lens)
+    x, lens = x.contiguous(), lens.to("cpu", torch.int64).expand(len(x)).contiguous()
+    return _Gate.apply(x, lens) if torch.is_grad_enabled() else _gate(x, lens)
+
+
+class _Gate(torch.autograd.Function):
+    """Keeps the input alone."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, lens: Tensor) -> Tensor:
+        ctx.save_for_backward(x, lens)
+        return _gate(x, lens)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, lens = ctx.saved_tensors
+        grad, grad_x = grad.contiguous(), torch.empty_like(x)
+        native = library("encoder")
+        assert native is not None
+        native.gate_backward(*map(c_int64, grad.shape), *map(address, (x, lens, grad, grad_x)))
+        return grad_x, None
+
+
+def _gate(x: Tensor, lens: Tensor) -> Tensor:
+    native = library("encoder")
+    assert native is not None
     out = x.new_empty(x.shape[0], x.shape[1], x.shape[2] // 2)
     native.gate(*map(c_int64, out.shape), address(x), address(lens), address(out))
     return out

@@ -16,7 +16,7 @@ _BLOCK = 1024
 
 
 def swoosh_mlp(x: Tensor, weight1: Tensor, bias1: Tensor, weight2: Tensor, bias2: Tensor, curve: Curve) -> Tensor:
-    """swoosh(x weight1^T + bias1) weight2^T + bias2, keeping x alone for the backward pass.
+    """swoosh(x weight1^T + bias1) weight2^T + bias2, keeping for the backward pass nothing that is wider than x.
 
     Args:
         x: (N, C), or (..., C) where no gradient is asked for.
@@ -33,17 +33,22 @@ def swoosh_mlp(x: Tensor, weight1: Tensor, bias1: Tensor, weight2: Tensor, bias2
 class _SwooshMlp(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, weight1, bias1, weight2, bias2, curve: Curve) -> Tensor:
-        ctx.save_for_backward(x, weight1, bias1, weight2)
         ctx.curve = curve
-        return _evaluate(x, weight1, bias1, weight2, bias2, curve)
+        if weight1.shape[0] > x.shape[1]:
+            ctx.save_for_backward(x, weight1, bias1, weight2, None)
+            return _evaluate(x, weight1, bias1, weight2, bias2, curve)
+        before = product(x, weight1.t(), bias1)
+        ctx.save_for_backward(x, weight1, bias1, weight2, before)
+        return product(evaluate(before, None, curve), weight2.t(), bias2)
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight1, bias1, weight2 = ctx.saved_tensors
+        x, weight1, bias1, weight2, kept = ctx.saved_tensors
         sums = [torch.zeros_like(parameter) for parameter in (weight1, bias1, weight2)]
         grad_x = torch.empty_like(x)
-        for rows, given, found in zip(x.split(_BLOCK), grad.split(_BLOCK), grad_x.split(_BLOCK)):
-            before = product(rows, weight1.t(), bias1)
+        for start in range(0, len(x), _BLOCK):
+            rows, given, found = (whole[start : start + _BLOCK] for whole in (x, grad, grad_x))
+            before = product(rows, weight1.t(), bias1) if kept is None else kept[start : start + _BLOCK]
             hidden = torch.empty_like(before)
             grad_before = pull_back(before, None, ctx.curve, product(given, weight2), hidden)
             found.copy_(product(grad_before, weight1))

@@ -44,8 +44,9 @@ def product(x: Tensor, y: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def add_product(out: Tensor, x: Tensor, y: Tensor) -> None:
-    """Add x y, (M, K) times (K, N), to `out`, (M, N) and contiguous."""
-    if _mkl_is_slow() and ordinary(out, x, y) and (kernel := _kernel()) is not None:
+    """Add x y, (M, K) times (K, N), to `out`, (M, N)."""
+    fits = _mkl_is_slow() and ordinary(out, x, y) and out.is_contiguous()
+    if fits and (kernel := _kernel()) is not None:
         _own(kernel, x, y, None, out)
     else:
         out.add_(product(x, y))

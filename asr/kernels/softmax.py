@@ -48,28 +48,55 @@ def masked_softmax(scores: Tensor, visible: Tensor) -> Tensor:
 
 
 def positioned_softmax(scores: Tensor, query: Tensor, table: Tensor, visible: Tensor) -> Tensor:
-    """`masked_softmax` of scores to which a term by relative position is added first; `scores` may be overwritten.
+    """`masked_softmax` of scores to which a term by relative position is added first.
 
     Args:
-        scores: (B, H, T, S), with S = L + T.
+        scores: (B, H, T, S), with S = L + T; may be overwritten where no gradient is asked for.
         query: (B, H, T, D).
         table: by offset, (H, D, L + 2T); that of source s and target t is in column s - t + T - 1.
         visible: bool, True = seen, (B or 1, T or 1, S).
     """
-    native = library("encoder") if _fits(scores, query, table) else None
-    if native is None:
+    if not (ordinary(scores, query, table) and scores.is_contiguous() and library("encoder") is not None):
         return masked_softmax(scores + skew(torch.matmul(query, table), scores.shape[-1]), visible.unsqueeze(1))
-    batch, heads, targets, sources = scores.shape
-    query, table, visible = query.contiguous(), table.contiguous(), visible.contiguous()
+    if torch.is_grad_enabled():
+        return _PositionedSoftmax.apply(scores, query, table, visible)
+    return _positioned(scores, query.contiguous(), table.contiguous(), visible, scores)
+
+
+class _PositionedSoftmax(torch.autograd.Function):
+    """Keeps the result, and what it takes to know the gradients of the positional term."""
+
+    @staticmethod
+    def forward(ctx, scores: Tensor, query: Tensor, table: Tensor, visible: Tensor) -> Tensor:
+        query, table = query.contiguous(), table.contiguous()
+        weights = _positioned(scores, query, table, visible, torch.empty_like(scores))
+        ctx.save_for_backward(query, table, weights)
+        return weights
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
+        query, table, weights = ctx.saved_tensors
+        grad = grad.contiguous()
+        found = torch.empty_like(weights), torch.empty_like(query), torch.zeros_like(table)
+        native = library("encoder")
+        assert native is not None
+        tensors = (query, table, weights, grad, *found)
+        native.positioned_softmax_backward(*_sizes(weights, table), *map(address, tensors))
+        return *found, None
+
+
+def _positioned(scores: Tensor, query: Tensor, table: Tensor, visible: Tensor, out: Tensor) -> Tensor:
+    native = library("encoder")
+    assert native is not None
+    visible = visible.expand(*visible.shape[:2], scores.shape[3]).contiguous()
     strides = [0 if visible.shape[axis] == 1 else visible.stride(axis) for axis in (0, 1)]
-    sizes = (batch, heads, targets, sources, table.shape[1], table.shape[2])
     tensors = (address(query), address(table), address(visible))
-    native.positioned_softmax(*map(c_int64, sizes), *tensors, *map(c_int64, strides), address(scores))
-    return scores
+    native.positioned_softmax(*_sizes(scores, table), *tensors, *map(c_int64, strides), address(scores), address(out))
+    return out
 
 
-def _fits(*tensors: Tensor) -> bool:
-    return not torch.is_grad_enabled() and ordinary(*tensors) and tensors[0].is_contiguous()
+def _sizes(scores: Tensor, table: Tensor) -> tuple[c_int64, ...]:
+    return tuple(map(c_int64, (*scores.shape, *table.shape[1:])))
 
 
 def skew(scores: Tensor, num_sources: int) -> Tensor:

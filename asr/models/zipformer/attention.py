@@ -60,13 +60,14 @@ class AttentionWeights(nn.Module):
         query, key, pos_query = self._project(x)
         key, key_cache = extend_left(self.whiten_keys(self.balance_keys(key)), key_cache)
         scores = torch.matmul(self._split(query), self._split(key).transpose(2, 3))
-        if not self.training:
-            return positioned_softmax(scores, self._split(pos_query), self._table(pos_emb), visible), key_cache
-        if random.random() >= self.pos_skip_rate.value:
-            positional = torch.matmul(self._split(pos_query), self._table(pos_emb))
-            scores = scores + skew(positional, scores.shape[-1])
-        if random.random() < 0.1:
-            scores = penalize_abs(scores, limit=25.0, weight=1.0e-4)
+        pos_query, table = self._split(pos_query), self._table(pos_emb)
+        has_positions = not self.training or random.random() >= self.pos_skip_rate.value
+        if self.training and random.random() < 0.1:
+            if has_positions:
+                scores = scores + skew(torch.matmul(pos_query, table), scores.shape[-1])
+            scores, has_positions = penalize_abs(scores, limit=25.0, weight=1.0e-4), False
+        if has_positions:
+            return positioned_softmax(scores, pos_query, table, visible), key_cache
         return masked_softmax(scores, visible.unsqueeze(1)), key_cache
 
     def _table(self, pos_emb: Tensor) -> Tensor:

@@ -142,7 +142,8 @@ class ConvModule(nn.Module):
 
     def forward(self, x: Tensor, lens: Tensor, cache: Tensor, chunk_size: int | Tensor | None) -> tuple[Tensor, Tensor]:
         """x (B, T, C), lens (B,), cache (B, K // 2, C), chunk size in x's frames to (B, T, C) and the next cache."""
-        gated = gate_rows(self.in_proj(x), lens, self.balance_gate)
+        projected, balancer = self.in_proj(x), self.balance_gate
+        gated = gate_rows(projected, lens, balancer.correct if balancer.draws(projected) else None)
         convolved, cache = self.depthwise_conv(gated, lens, cache, chunk_size)
         hidden, out = self.whiten(self.balance_conv(convolved)), self.out_proj
         return swoosh_linear(hidden, out.weight, out.bias, SWOOSH_R), cache

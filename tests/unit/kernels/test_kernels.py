@@ -101,8 +101,9 @@ def test_swoosh_over_the_whole_range(either):
 
 
 @pytest.mark.parametrize("rows", [1, 2048, 5000])
-def test_swoosh_mlp(either, rows):
-    sizes = [(rows, 5), (9, 5), (9,), (3, 9), (3,)]
+@pytest.mark.parametrize("hidden", [4, 9])
+def test_swoosh_mlp(either, rows, hidden):
+    sizes = [(rows, 5), (hidden, 5), (hidden,), (3, hidden), (3,)]
     leaves = [(torch.randn(*size, dtype=torch.float64) / 30).float().requires_grad_() for size in sizes]
 
     def plain(x, weight1, bias1, weight2, bias2):
@@ -123,21 +124,29 @@ def test_masked_softmax():
     assert_same(lambda scores: masked_softmax(scores, visible), plain, [scores])
 
 
-@pytest.mark.parametrize("needs_gradient", [True, False])
-@pytest.mark.parametrize("past, seen_by", [(0, (2, 1, 1)), (0, (1, 7, 1)), (5, (2, 7, 1))])
-def test_positioned_softmax(either, needs_gradient, past, seen_by):
+@pytest.mark.parametrize("past, seen_by", [(0, (2, 1, 1)), (0, (1, 7, 1)), (5, (2, 7, 1)), (0, None)])
+def test_positioned_softmax(either, past, seen_by):
     targets, sources, width = 7, past + 7, past + 14
     scores, query, table = torch.randn(2, 3, targets, sources), torch.randn(2, targets, 3, 4), torch.randn(3, 4, width)
-    visible = torch.rand(seen_by).expand(*seen_by[:2], sources) + torch.rand(*seen_by[:2], sources) > 0.8
-    query = query.transpose(1, 2)
-    added = torch.empty_like(scores)
-    for t in range(targets):
-        for s in range(sources):
-            added[:, :, t, s] = (query[:, :, t] * table[:, :, s - t + targets - 1]).sum(dim=-1)
-    expected = masked_softmax(scores + added, visible.unsqueeze(1))
-    found = positioned_softmax(scores.clone().requires_grad_(needs_gradient), query, table, visible)
-    torch.testing.assert_close(found, expected)
-    assert torch.equal(found == 0.0, expected == 0.0)
+    visible = torch.ones(1, 1, 1, dtype=torch.bool)
+    if seen_by is not None:
+        visible = torch.rand(seen_by).expand(*seen_by[:2], sources) + torch.rand(*seen_by[:2], sources) > 0.8
+
+    def plain(scores, query, table):
+        query, added = query.transpose(1, 2), []
+        for t in range(targets):
+            columns = table[:, :, targets - 1 - t : targets - 1 - t + sources]
+            added.append((query[:, :, t].unsqueeze(3) * columns).sum(dim=2))
+        return masked_softmax(scores + torch.stack(added, dim=2), visible.unsqueeze(1))
+
+    leaves = [leaf.requires_grad_() for leaf in (scores, query, table)]
+    found = positioned_softmax(scores, query.transpose(1, 2), table, visible)
+    assert torch.equal(found == 0.0, plain(*leaves) == 0.0)
+
+    def ours(scores, query, table):
+        return positioned_softmax(scores.clone(), query.transpose(1, 2), table, visible)
+
+    assert_same(ours, plain, leaves)
 
 
 @pytest.mark.parametrize("needs_gradient", [True, False])
@@ -195,9 +204,9 @@ def test_products_of_any_shape_and_order(multiplier, rows, depth, width):
         for right in (y, y.t().contiguous().t()):
             torch.testing.assert_close(product(left, right), expected, rtol=1e-4, atol=1e-4)
             torch.testing.assert_close(product(left, right, bias), expected + bias, rtol=1e-4, atol=1e-4)
-            total = torch.ones(rows, width)
-            add_product(total, left, right)
-            torch.testing.assert_close(total, expected + 1.0, rtol=1e-4, atol=1e-4)
+            for total in (torch.ones(rows, width), torch.ones(width, rows).t()):
+                add_product(total, left, right)
+                torch.testing.assert_close(total, expected + 1.0, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.skipif(native.library("product") is None, reason="there is no C++ compiler here")
@@ -277,10 +286,19 @@ def test_weights_that_cannot_say_that_they_change_are_laid_out_each_time():
         assert laid_out(constant, torch.neg) is laid_out(constant, torch.neg)
 
 
-def test_gates_at_inference(either):
+def test_gates(either):
     x, lens = 9 * torch.randn(3, 5, 2 * 19), torch.tensor([5, 2, 0])
-    expected = x[..., :19] * x[..., 19:].sigmoid()
-    for row, length in zip(expected, lens):
-        row[length:] = 0.0
-    x[1, 2:] = float("nan")
-    torch.testing.assert_close(gate_rows(x, lens, lambda gate: gate), expected)
+    inside = torch.arange(5).unsqueeze(1) < lens.reshape(-1, 1, 1)
+
+    def plain(x):
+        return torch.where(inside, x[..., :19] * x[..., 19:].sigmoid(), 0.0)
+
+    assert_same(lambda x: gate_rows(x, lens), plain, [x.clone().requires_grad_()])
+    expected, x[1, 2:] = plain(x), torch.nan
+    torch.testing.assert_close(gate_rows(x, lens), expected)
+
+
+def test_gates_go_through_what_balances_them():
+    x = torch.randn(2, 3, 8, requires_grad=True)
+    gate_rows(x, torch.tensor([3, 3]), lambda gate: gate.detach()).sum().backward()
+    assert not x.grad[..., 4:].any() and x.grad[..., :4].all()
