@@ -63,7 +63,7 @@ def depthwise_image_conv(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tens
         (B, T - K + 1, F, C): zeros are added at both ends of F, none to T.
     """
     fits = ordinary(x, weight) and weight.shape[3] in _IMAGE_KERNELS
-    if torch.is_grad_enabled() and fits and library("depthwise_image") is not None:
+    if torch.is_grad_enabled() and fits and library("depthwise") is not None:
         return _DepthwiseImage.apply(x, weight, bias)
     return _convolve_image(x, weight, bias, (0, weight.shape[3] // 2))
 
@@ -91,7 +91,7 @@ def _image_weight_grad(x: Tensor, grad: Tensor, kernel: int) -> Tensor:
     """(C, 1, K, K)."""
     by_tap = x.new_empty(kernel, kernel, x.shape[3])
     sizes = map(c_int64, (*x.shape, kernel))
-    native = library("depthwise_image")
+    native = library("depthwise")
     assert native is not None
     native.depthwise_image_weight_grad(*sizes, *map(address, (x, grad, by_tap)))
     return by_tap.permute(2, 0, 1).unsqueeze(1)
