@@ -25,9 +25,12 @@ class Meter:
         self._since = time.monotonic()
 
     def add(self, loss: Loss, batch: Batch) -> None:
-        """Take in one step."""
+        """Take in one batch; of one that does not count only what its losses are called, which processes must agree on
+        when they add up their sums."""
         for name, value in {"loss": loss.total.detach(), **loss.parts}.items():
-            self._sums[name] = self._sums.get(name, 0.0) + float(value)
+            self._sums[name] = self._sums.get(name, 0.0) + (float(value) if batch.counts else 0.0)
+        if not batch.counts:
+            return
         self._frames += float(batch.feature_lens.sum()) / 4
         self._utterances += len(batch.ids)
 

@@ -95,8 +95,8 @@ class Stepper:
             with nullcontext() if is_last else unsynchronised(self.parallel):
                 loss = self._forward(number, batch)
                 bad += not bool(torch.isfinite(loss.total))
+                self.meter.add(loss, batch)
                 if batch.counts:
-                    self.meter.add(loss, batch)
                     total += loss.total.item()
                     frames += float(batch.feature_lens.sum()) / 4
                     utterances += len(batch.ids)

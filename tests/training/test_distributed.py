@@ -14,14 +14,18 @@ import torch
 
 from asr.checkpoint.folder import list_checkpoints
 from asr.checkpoint.format import Checkpoint, read_checkpoint
+from asr.config.compose import compose
+from asr.data import train_loader
+from asr.text import load_tokenizer
 from asr.training.evidence import read_evidence
 from tests.training import troubles
 from tests.training.child import asr, company
 from tests.training.spoil import metrics
 from tests.training.tiny import overrides
 
-NUM_STEPS = 11  # over three epochs of five batches each: the last step of an epoch has one batch for two processes
+NUM_STEPS = 11  # over more than two epochs, in whose last step one of two processes has a batch that does not count
 RHYTHM = [
+    "data.max_duration_s=2.0",
     f"training.num_steps={NUM_STEPS}",
     "training.device=cpu",
     "training.checkpoint_every=4",
@@ -65,6 +69,15 @@ def one(corpus, tmp_path_factory) -> Path:
     run_dir = tmp_path_factory.mktemp("one")
     assert asr(command(corpus, run_dir, "training.accumulate=2"), run_dir / "log").status == 0
     return run_dir
+
+
+def test_an_epoch_ends_unevenly(corpus, tmp_path):
+    """Or what two processes do there would not be tested."""
+    config = compose("train", overrides(corpus, tmp_path, *RHYTHM))
+    tokenizer = load_tokenizer(corpus / "tokenizer.json")
+    ranks = [train_loader(config.data, tokenizer, None, rank=rank, world_size=2) for rank in (0, 1)]
+    counts = [[batch.counts for batch in loader.epoch(0)] for loader in ranks]
+    assert all(counts[0]) and counts[1][-1] is False and 2 * len(counts[1]) < NUM_STEPS
 
 
 def test_two_processes_equal_one_with_two_batches_a_step(one, two):
