@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from enum import Enum
-from statistics import median
+from statistics import median, quantiles
 from typing import Any
 
 from asr.errors import ConfigError
 from asr.training.precision import Precision
+
+_LEAST_SIZE = 0.01  # loss per frame
 
 
 class Trouble(Enum):
@@ -29,7 +32,8 @@ class GuardConfig:
     patience: int = 20
     """Bad steps in a row after which the run falls back to its last good checkpoint, in float32 or at a lower rate."""
     explosion: float | None = 20.0
-    """A loss per frame this many times the recent median counts as bad; above 1; null: only one that is not finite."""
+    """A loss per frame this many times the recent median counts as bad; above 1; null: only one that is not finite.
+    Losses that a penalty on delay may take below 0: see `usual_size`."""
     rate_factor: float = 0.5
     """What the learning rate is multiplied by for the rest of the run when it falls back; between 0 and 1."""
     max_fallbacks: int = 3
@@ -75,9 +79,10 @@ class Guard:
         if not is_finite:
             return Trouble.LOSS
         recent, limit = self.state.recent, self.config.explosion
-        if limit is not None and len(recent) >= self.ENOUGH and per_frame > limit * median(recent):
-            return Trouble.EXPLOSION
-        return None
+        if limit is None or len(recent) < self.ENOUGH:
+            return None
+        is_explosion = per_frame - median(recent) > (limit - 1) * usual_size(recent)
+        return Trouble.EXPLOSION if is_explosion else None
 
     def note(self, trouble: Trouble | None, per_frame: float) -> bool:
         """Remember how a step went; returns whether patience is at an end."""
@@ -110,3 +115,16 @@ class Guard:
         """Continue from `to_state`; the precision is the run's own setting until a fallback has changed it."""
         precision = Precision(state["precision"]) if state["fallbacks"] else self.state.precision
         self.state = GuardState(**{**state, "precision": precision})
+
+
+def usual_size(losses: Sequence[float]) -> float:
+    """What an excess over the median of losses per frame is measured by: that median, where losses are above 0.
+
+    A penalty on delay may take them to 0 and below. There, it is no less than the median's own size, the distance
+    between their quartiles, and a small fixed number, so that a median that happens to be 0 explodes nothing.
+    """
+    middle = median(losses)
+    if min(losses) > 0:
+        return middle
+    lower, _, upper = quantiles(losses, n=4)
+    return max(abs(middle), upper - lower, _LEAST_SIZE)

@@ -158,6 +158,17 @@ def test_guard_judges_by_the_median_of_good_steps():
     assert again.state.precision is Precision.BF16, "a run's setting, until a fallback has changed it"
 
 
+@pytest.mark.parametrize("losses", [[-0.2, -0.1, -0.1, -0.05], [-0.1, 0.0, 0.0, 0.1], [0.0], [-0.02, 0.01, 0.02]])
+def test_losses_around_zero_explode_no_earlier(losses):
+    """A penalty on delay takes them there: steps as usual are none, and one a thousand times as large is."""
+    guard = Guard(GuardConfig())
+    for number in range(Guard.MEMORY):
+        guard.note(guard.judge(True, losses[number % len(losses)]), losses[number % len(losses)])
+    assert guard.state.exploded == 0
+    assert guard.judge(True, max(losses) + 0.05) is None
+    assert guard.judge(True, 100.0) is Trouble.EXPLOSION
+
+
 @pytest.mark.parametrize("setting", ["patience=0", "explosion=1.0", "rate_factor=1.0", "max_fallbacks=-1"])
 def test_meaningless_guards_are_named(trainer, setting):
     with pytest.raises(ConfigError, match=f"training.guard.{setting}"):
