@@ -28,8 +28,8 @@ def have_noise(out: Path, musan: str | None, rirs: str | None, mirrors: list[str
 def describe_noise(out: Path, musan: str | None, rirs: str | None, *, num_workers: int) -> None:
     """List noise in windows of 10 s (shorter rests count from 5 s on), and simulated impulse responses.
 
-    Writes `out/noise/cuts-musan.jsonl.gz` and `out/noise/cuts-rirs.jsonl.gz`, for `augment.noise.cuts` and
-    `augment.reverb.cuts`.
+    Writes `out/noise/cuts-musan.jsonl.gz` and `out/noise/cuts-rirs.jsonl.gz`: where augment.noise and augment.reverb
+    look for them if no other list is named.
     """
     noise = out / "noise"
     if musan is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -100,11 +100,15 @@ def compose_tree(root: str, overrides: Sequence[str]) -> DictConfig:
 
 
 def _compose(root: str, overrides: list[str]) -> DictConfig:
-    """Hydra's composition, in which settings below a null, such as augment.noise.prob=0.3, also switch it on."""
+    """Hydra's composition, in which augment.noise.prob=0.3 or augment.noise={} also switch a null on."""
+    parsed = OverridesParser.create().parse_overrides(overrides)
     try:
-        return hydra_compose(root, overrides=overrides)
+        tree = hydra_compose(root, overrides=overrides)
+        for key, value in {item.key_or_group: item.value() for item in parsed}.items():
+            for empty in _empty_groups(key, value):  # which Hydra merges into a null as nothing
+                _switch_on(tree, empty)
+        return tree
     except (AssertionError, AttributeError):  # Hydra's way to say that it cannot go below a null
-        parsed = OverridesParser.create().parse_overrides(overrides)
         ours = [item for item in parsed if not item.key_or_group.startswith("hydra.")]
         nested = [item for item in ours if "." in item.key_or_group or isinstance(item.value(), dict)]
         tree = hydra_compose(root, overrides=[str(item.input_line) for item in parsed if item not in nested])
@@ -113,7 +117,18 @@ def _compose(root: str, overrides: list[str]) -> DictConfig:
         for end in (match.start() for match in re.finditer(r"\.|$", key)):
             _switch_on(tree, key[:end])
         OmegaConf.update(tree, key, item.value(), merge=True)
+        for empty in _empty_groups(key, item.value()):
+            _switch_on(tree, empty)
     return tree
+
+
+def _empty_groups(key: str, value: object) -> Iterator[str]:
+    """The full keys that `key=value` sets to {}: `augment.noise` for augment.noise={} and for augment={noise:{}}."""
+    if isinstance(value, dict):
+        if not value:
+            yield key
+        for name, below in value.items():
+            yield from _empty_groups(f"{key}.{name}", below)
 
 
 def _switch_on(tree: DictConfig, key: str) -> None:

@@ -206,8 +206,8 @@ class NoiseConfig:
     """Lowest ratio of the mean powers of speech and noise, dB."""
     max_snr_db: float = 20.0
     """Highest ratio, dB."""
-    cuts: str = "data/musan/cuts-noise.jsonl.gz"
-    """List of noise recordings."""
+    cuts: str | None = None
+    """List of noise recordings; null: `noise/cuts-musan.jsonl.gz` in data.folder, where recipes put it."""
 
     def __post_init__(self) -> None:
         _check_probs("augment.noise", self, "prob")
@@ -223,8 +223,8 @@ class ReverbConfig:
 
     prob: float = 0.3
     """Share of utterances that are heard in a room, 0 to 1."""
-    cuts: str = "data/librispeech/noise/cuts-rirs.jsonl.gz"
-    """List of impulse responses."""
+    cuts: str | None = None
+    """List of impulse responses; null: `noise/cuts-rirs.jsonl.gz` in data.folder, where recipes put it."""
 
     def __post_init__(self) -> None:
         _check_probs("augment.reverb", self, "prob")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -26,7 +27,7 @@ from asr.data.replay import ReplayConfig, mixed
 from asr.data.reverb import ReverbPool
 from asr.data.sampling import PlannedBatch, Sampler
 from asr.data.shards import read_shards
-from asr.errors import ConfigError, RillError
+from asr.errors import ConfigError, DataError, RillError
 from asr.features import LOG_FLOOR, Fbank, FbankConfig
 from asr.text import Tokenizer
 
@@ -64,7 +65,8 @@ class TrainLoader:
         constraint = CapacityConstraint(capacity, tokenizer) if capacity else None
         fit = usable(cuts, tokenizer, data)
         self.sampler = Sampler(fit, data, constraint=constraint, rank=rank, world_size=world_size)
-        self._maker = _BatchMaker(tokenizer, extractor, _augmenter(augment, extractor), multiple=data.frames_multiple)
+        augmenter = _augmenter(augment, extractor, data.folder)
+        self._maker = _BatchMaker(tokenizer, extractor, augmenter, multiple=data.frames_multiple)
 
     def epoch(self, epoch: int, *, skip: int = 0) -> Iterator[Batch]:
         """Batches of an epoch from number `skip` on; the first `skip` are passed over without reading anything."""
@@ -222,12 +224,24 @@ class _BatchMaker(Dataset):
         return self._augmenter.features(features, draw, min_frames=min_frames(needed), noisy=not cut.has_features)
 
 
-def _augmenter(augment: AugmentConfig | None, fbank: Fbank) -> Augmenter | None:
+def _augmenter(augment: AugmentConfig | None, fbank: Fbank, folder: str) -> Augmenter | None:
     if augment is None:
         return None
-    pool = NoisePool(read_cuts(augment.noise.cuts), augment.noise, fbank) if augment.noise else None
-    rooms = ReverbPool(read_cuts(augment.reverb.cuts), augment.reverb) if augment.reverb else None
+    pool = NoisePool(_pool_cuts(augment.noise.cuts, folder, "noise"), augment.noise, fbank) if augment.noise else None
+    rooms = ReverbPool(_pool_cuts(augment.reverb.cuts, folder, "reverb"), augment.reverb) if augment.reverb else None
     return Augmenter(augment, pool, rooms)
+
+
+def _pool_cuts(given: str | None, folder: str, name: str) -> CutSet:
+    """The recordings of `augment.<name>`: a given list, or the one that recipes put into the corpus' folder."""
+    corpus = {"noise": "musan", "reverb": "rirs"}[name]
+    path = Path(given) if given is not None else cuts_path(Path(folder) / "noise", corpus)
+    if not path.exists():
+        raise DataError(
+            f"there is no list of cuts {path} for augment.{name}; prepare again with corpus.{corpus}=download (or its "
+            f"folder) where the recipe has that, name a list as augment.{name}.cuts, or train with augment.{name}=null"
+        )
+    return read_cuts(path)
 
 
 def _at_all_speeds(cuts: CutSet, data: DataConfig) -> CutSet:

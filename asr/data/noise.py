@@ -26,7 +26,9 @@ class NoisePool:
         self._cfg = cfg
         self._fbank = fbank
         if not self._cuts:
-            raise DataError(f"augment.noise.cuts={cfg.cuts} lists no noise; prepare it or set augment.noise to null")
+            raise DataError(
+                "the list of augment.noise.cuts is empty; prepare noise again, or train with augment.noise=null"
+            )
 
     def into_samples(self, samples: Tensor, draw: Draw) -> Tensor:
         """Add noise to (N,) samples, or not."""

@@ -20,7 +20,9 @@ class ReverbPool:
         self._cuts = list(cuts)
         self._cfg = cfg
         if not self._cuts:
-            raise DataError(f"augment.reverb.cuts={cfg.cuts} lists no impulse response; prepare it or set it to null")
+            raise DataError(
+                "the list of augment.reverb.cuts is empty; prepare it again, or train with augment.reverb=null"
+            )
 
     def into_samples(self, samples: Tensor, draw: Draw) -> Tensor:
         """(N,) samples as heard in a random room, or as they were."""

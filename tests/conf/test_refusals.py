@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from asr.config.compose import compose
+from asr.data import ReverbConfig
 from asr.errors import ConfigError
 
 UNKNOWN = {
@@ -112,3 +113,19 @@ def test_settings_below_a_null_switch_it_on():
         noise = compose("train", ["recipe=digits", override, "training.num_steps=7"]).augment.noise
         assert (noise.prob, noise.max_snr_db) == (0.25, 20.0)
     assert compose("stream", ["checkpoint=x", "endpoint.pause_s=0.5"]).endpoint.pause_s == 0.5
+
+
+@pytest.mark.parametrize("recipe", ["digits", "librispeech", "aishell"])
+def test_empty_settings_switch_a_null_on_with_its_defaults(recipe):
+    def augment(*overrides):
+        return compose("train", [f"recipe={recipe}", *overrides]).augment
+
+    assert augment().reverb is None
+    for override in ("augment.reverb={}", "augment={reverb:{}}"):
+        assert augment(override).reverb == ReverbConfig()
+        assert augment(override, "augment.warp.tempo=0.2").reverb == ReverbConfig()  # the way below a null
+    both = augment("augment.reverb={}", "augment.noise={}")
+    assert both.reverb == ReverbConfig() and both.noise.prob == 0.5
+    assert augment("augment.reverb={}", "augment.reverb=null").reverb is None
+    assert augment("augment.masks={}") == augment()  # what is on stays as it is
+    assert compose("stream", ["checkpoint=x", "endpoint={}"]).endpoint is not None

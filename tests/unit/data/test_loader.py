@@ -13,6 +13,7 @@ from asr.data import (
     DataConfig,
     FeatureSource,
     NoiseConfig,
+    ReverbConfig,
     TrainLoader,
     Utterance,
     build_cuts,
@@ -123,6 +124,20 @@ def test_workers_change_nothing_on_the_fly(data, folder):
     expected = list(train_loader(flying, TOKENIZER, AugmentConfig(noise=noise)).epoch(0))
     found = list(train_loader(replace(flying, num_workers=2), TOKENIZER, AugmentConfig(noise=noise)).epoch(0))
     assert same(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "listed", "setting"), [("noise", "musan", NoiseConfig), ("reverb", "rirs", ReverbConfig)]
+)
+def test_noise_and_rooms_are_found_where_recipes_put_them(data, cuts, tmp_path, name, listed, setting):
+    write_cuts(cuts, cuts_path(tmp_path, "train"))
+    flying = replace(data, folder=str(tmp_path), features=FeatureSource.ON_THE_FLY)
+    augment = AugmentConfig(**{name: setting()})
+    with pytest.raises(DataError, match=f"corpus.{listed}=download .* augment.{name}=null") as caught:
+        train_loader(flying, TOKENIZER, augment)
+    assert str(cuts_path(tmp_path / "noise", listed)) in str(caught.value)
+    write_cuts(cuts.subset(first=3), cuts_path(tmp_path / "noise", listed))
+    assert next(train_loader(flying, TOKENIZER, augment).epoch(0)).ids
 
 
 def test_stored_and_computed_features_give_the_same_batches(data):

@@ -29,5 +29,5 @@ def test_rooms_are_drawn(tmp_path):
     assert heard.shape == samples.shape and not torch.allclose(heard, samples)
     assert heard.square().mean().item() == pytest.approx(samples.square().mean().item(), rel=1e-4)
     assert torch.equal(never.into_samples(samples, Draw(1)), samples)
-    with pytest.raises(DataError, match="lists no impulse response"):
+    with pytest.raises(DataError, match="augment.reverb.cuts is empty"):
         ReverbPool([], ReverbConfig())
