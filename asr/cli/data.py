@@ -39,14 +39,14 @@ def main(argv: Sequence[str]) -> int:
 def _audit(folder: Path, options: dict[str, str]) -> int:
     from rich.console import Console
 
-    from asr.data.audit import audit, write_audit
+    from asr.data.audit import audit, without_unions, write_audit
     from asr.data.manifests import read_cuts
     from asr.data.summary import splits_of
 
-    paths = splits_of(folder)
-    names = sorted(paths, key=lambda name: (not name.startswith("train"), name))  # training first: others are compared
+    splits = without_unions({name: read_cuts(path, lazy=True) for name, path in splits_of(folder).items()})
+    names = sorted(splits, key=lambda name: (not name.startswith("train"), name))  # training first: others are compared
     found = audit(
-        {name: read_cuts(paths[name]) for name in _without_unions(names)},
+        {name: splits[name].to_eager() for name in names},
         num_workers=_number(options, "num_workers", 2),
         progress=_with_progress,
     )
@@ -58,11 +58,6 @@ def _audit(folder: Path, options: dict[str, str]) -> int:
     console.print(f"transcripts in several splits: {len(found.same_text_across)}", highlight=False)
     console.print(f"{page}\n{data}", highlight=False, soft_wrap=True)
     return 0
-
-
-def _without_unions(names: list[str]) -> list[str]:
-    """Without `train` where `train-clean-100` and the like are there: their union would be a leak of everything."""
-    return [name for name in names if not any(other.startswith(f"{name}-") for other in names)]
 
 
 def _shard(folder: Path, options: dict[str, str]) -> int:

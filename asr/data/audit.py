@@ -74,6 +74,26 @@ class Audit:
     """Characters of each other split that the first one lacks."""
 
 
+def without_unions(splits: Mapping[str, CutSet]) -> dict[str, CutSet]:
+    """Without `train` where `train-clean-100` and others make it up: such a split would be a leak of everything.
+
+    A split is a union if every one of its cuts is in other splits that have nothing else. Names do not matter, nor do
+    ids alone: `dev` and `dev-raw` may say the same of different audio.
+    """
+    contents = {name: set(map(_content, cuts)) for name, cuts in splits.items()}
+    kept = dict(splits)
+    for name in sorted(splits, key=lambda name: (-len(contents[name]), len(name), name)):  # of two alike, the shorter
+        parts = [contents[other] for other in kept if other != name and contents[other] <= contents[name]]
+        if contents[name] and set().union(*parts) == contents[name]:
+            del kept[name]
+    return kept
+
+
+def _content(cut: Cut) -> int:
+    """A number for what a cut is: its id, and where its audio lies."""
+    return hash((cut.id, cut.start, *(str(source.source) for source in cut.recording.sources)))
+
+
 def audit(splits: Mapping[str, CutSet], *, num_workers: int = 2, progress: Callable | None = None) -> Audit:
     """Read all audio of all splits.
 

@@ -210,7 +210,7 @@ class _BatchMaker(Dataset):
         tokens = [self._tokenizer.encode(text) for text in texts]
         features = [self._features(cut, draw, frames_needed(row)) for cut, row in zip(plan.cuts, tokens)]
         ids = [cut.id for cut in plan.cuts]
-        told = {"texts": texts, "ids": ids, "index": plan.index, "counts": plan.counts}
+        told: dict[str, Any] = {"texts": texts, "ids": ids, "index": plan.index, "counts": plan.counts}
         return collate(features, tokens, **told, multiple=self._multiple)
 
     def _features(self, cut: Cut, draw: Draw, needed: int) -> Tensor:

@@ -72,6 +72,22 @@ def test_numbers(found):
     assert train["sample_rates"] == {"16000": 12, "8000": 1}
 
 
+def test_unions_alone_are_left_out(tmp_path):
+    """By content: a union's name may be anything, and other audio under the same ids is another split."""
+    made = {}
+    for index, name in enumerate(["train-a", "train-b", "dev", "dev-raw"]):
+        path = tmp_path / f"{name}.wav"
+        soundfile.write(path, tone(1, pitch=150 + 90 * index), RATE)
+        made[name] = build_cuts([Utterance(id=name.removesuffix("-raw"), audio=path, text="ten letters")]).cuts
+    made |= {"train": made["train-a"] + made["train-b"], "everything": made["train-a"] + made["train-b"] + made["dev"]}
+    made |= {"dev-other": made["dev"]}  # a union of one
+    for split, cuts in made.items():
+        write_cuts(cuts, cuts_path(tmp_path, split))
+    assert main(["data", "audit", str(tmp_path)]) == 0
+    audited = json.loads((tmp_path / "audit.json").read_text(encoding="utf-8"))["splits"]
+    assert sorted(audited) == ["dev-other", "dev-raw", "train-a", "train-b"]
+
+
 def test_page(folder):
     page = (folder / "audit.html").read_text(encoding="utf-8")
     assert "data:image/png;base64," in page and "leaked" in page and "Clipped: 1" in page
