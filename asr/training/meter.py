@@ -69,7 +69,7 @@ class Meter:
             "nonfinite_losses": position.bad_losses,
             "exploded_losses": guard.exploded,
             "fallbacks": guard.fallbacks,
-            "loss_scale": snapshot.loss_scale.value,
+            "loss_scale": snapshot.scale,
             "epoch": position.epoch,
             "hours": position.audio_s / 3600,
             "cpu_s": position.cpu_s,

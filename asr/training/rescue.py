@@ -16,12 +16,19 @@ from asr.training.clock import RegularisationClock
 from asr.training.config import TrainingConfig
 from asr.training.evidence import write_evidence
 from asr.training.examine import Examination, Moment, examine
-from asr.training.guard import Trouble
+from asr.training.guard import GuardState, Trouble
 from asr.training.objective import TransducerObjective
+from asr.training.precision import LossScale
 from asr.training.sharding import is_sharded, whole_model
 from asr.training.snapshot import Snapshot
 
 logger = logging.getLogger(__name__)
+
+_CONSEQUENCES = {
+    Trouble.LOSS: "skipped",
+    Trouble.GRADIENT: "all gradients count as zero",
+    Trouble.EXPLOSION: "only counted",
+}
 
 
 class Rescue:
@@ -51,17 +58,17 @@ class Rescue:
     def moment(self, number: int) -> Moment:
         """Where the run stands, for batch `number` of this process' step."""
         slot = number * self.world.size + self.world.rank
-        scale = self.snapshot.loss_scale.value
-        return Moment(self.snapshot.position.step, self.config.seed, slot, self.guard.state.precision, scale)
+        precision, scale = self.guard.state.precision, self.snapshot.scale
+        return Moment(self.snapshot.position.step, self.config.seed, slot, precision, scale)
 
     def report(self, trouble: Trouble, batches: Sequence[Batch]) -> None:
         """Say that a step has gone wrong, before it has moved anything, and keep its batches."""
         self._last = trouble
-        if trouble is Trouble.GRADIENT and self.snapshot.loss_scale.value > 1.0:
+        if trouble is Trouble.GRADIENT and self.snapshot.scale > 1.0:
             return  # float16 overflowed, which a smaller loss scale cures
         names = ", ".join(name for batch in batches for name in batch.ids[:4])
-        consequence = "skipped" if trouble is Trouble.LOSS else "only counted"
-        logger.warning("step %d: %s; %s (%s)", self.snapshot.position.step, trouble.value, consequence, names)
+        step = self.snapshot.position.step
+        logger.warning("step %d: %s; %s (%s)", step, trouble.value, _CONSEQUENCES[trouble], names)
         objective = self._whole_objective()
         for number, batch in enumerate(batches):
             if len(list(self.folder.glob("*.safetensors"))) < self.config.guard.keep_batches:
@@ -115,13 +122,18 @@ class Rescue:
         found = newest_good(self.checkpoints, wanted=_is_calm)
         remedy = f"{eased.precision.value} and {eased.rate_factor:g} times the learning rate"
         if found is None:
-            self.guard.state = eased
+            self._ease(eased)
             return f"{trouble}; going on with {remedy}"
         self.snapshot.restore(found, approximately=True)
         eased.recent = self.guard.state.recent
-        self.guard.state = eased
+        self._ease(eased)
         self._forget_after(step_of(found.path))
         return f"{trouble}; back to step {self.snapshot.position.step}, from there with {remedy}"
+
+    def _ease(self, state: GuardState) -> None:
+        """Go on in float32, which needs no loss scale."""
+        self.guard.state = state
+        self.snapshot.loss_scale = LossScale()
 
     def _forget_after(self, step: int) -> None:
         """Delete checkpoints of the way that is not gone any further, or a resumed run would take them up."""

@@ -20,7 +20,7 @@ from asr.optim import ScaledAdam
 from asr.training.arrangement import Arrangement
 from asr.training.guard import Guard
 from asr.training.position import Position
-from asr.training.precision import LossScale
+from asr.training.precision import LossScale, Precision
 from asr.training.regularisers import RegulariserMemory
 from asr.training.sharding import gathered
 from asr.training.world import World
@@ -50,6 +50,11 @@ class Snapshot:
     arrangement: Arrangement
     """What decides which batches a step sees."""
     world: World = World()
+
+    @property
+    def scale(self) -> float:
+        """What the loss is multiplied by before backward: only float16 needs it, whatever an earlier start has left."""
+        return self.loss_scale.value if self.guard.state.precision is Precision.FP16 else 1.0
 
     def write(self, path: Path, *, dev_wer: float | None = None) -> None:
         """Write everything to one file, whole or not at all; every process must call this, the first one writes.

@@ -121,7 +121,7 @@ class Stepper:
 
     def _backward(self, loss: Loss, batch: Batch) -> None:
         """A step's gradient is the mean over its batches, on all processes; one that does not count adds nothing."""
-        scale = self.snapshot.loss_scale.value / self.config.accumulate if batch.counts else 0.0
+        scale = self.snapshot.scale / self.config.accumulate if batch.counts else 0.0
         (loss.total if scale == 1.0 else loss.total * scale).backward()
 
     def _descend(self, trouble: Trouble | None) -> Trouble | None:
@@ -147,6 +147,8 @@ class Stepper:
         return trouble
 
     def _unscale(self) -> None:
+        if self.snapshot.scale == 1.0:
+            return
         groups = self.snapshot.optimizer.param_groups
         self.snapshot.loss_scale.unscale(parameter.grad for group in groups for parameter in group["params"])
 

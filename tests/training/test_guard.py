@@ -127,6 +127,19 @@ def test_falls_back_to_float32_first(trainer, caplog):
     assert "from there with fp32 and 1 times the learning rate" in caplog.text
 
 
+def test_no_loss_scale_is_left_after_float16(trainer, tmp_path, caplog):
+    """It would hide gradients that are not finite."""
+    run = trainer(*FALL, "training.precision=FP16")
+    run.snapshot.loss_scale.value = 8.0
+    spoil_losses(run, {5, 6, 7}, NAN, times=3)
+    spoil_gradients(run, {8})
+    run.run()
+    assert "from there with fp32" in caplog.text and run.snapshot.loss_scale.value == 1.0
+    assert "step 8: a gradient is not finite; all gradients count as zero (" in caplog.text
+    rows = metrics(tmp_path)
+    assert rows[0]["loss_scale"] > 1.0 and rows[-1]["loss_scale"] == 1.0
+
+
 def test_no_checkpoint_is_written_in_the_middle_of_trouble(trainer, tmp_path):
     run = trainer("training.num_steps=7")
     spoil_losses(run, {3, 4, 5}, NAN)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -66,10 +67,13 @@ def test_loss_scale_rises_slowly_and_falls_at_once():
     assert scale.value == LossScale.LIMITS[0]
 
 
-def test_scaled_losses_move_parameters_alike(trainer):
-    """A power of two cancels out exactly."""
-    runs = [trainer("training.num_steps=2", "data.seed=5") for _ in range(2)]
+@pytest.mark.parametrize("precision", ["FP16", "FP32"])
+def test_scaled_losses_move_parameters_alike(trainer, monkeypatch, precision):
+    """A power of two cancels out exactly, where products do not round; and what is left of it in float32 is nothing."""
+    monkeypatch.setattr(Precision, "autocast", lambda self, device: nullcontext())
+    runs = [trainer("training.num_steps=2", "data.seed=5", f"training.precision={precision}") for _ in range(2)]
     runs[1].snapshot.loss_scale.value = 64.0
+    assert runs[1].snapshot.scale == (64.0 if precision == "FP16" else 1.0)
     for run in runs:
         run.stepper.step([next(run.data.epoch(0))])
     plain, scaled = (run.snapshot.model.state_dict() for run in runs)
