@@ -91,8 +91,8 @@ def export_model(
 ) -> ExportReport:
     """Write encoder, decoder, joiner and tokens.txt into `folder`, once all of them have proved right.
 
-    Of a CTC head there is one graph, with the encoder in it. Existing files of the same names are replaced; where
-    anything fails, `folder` stays as it was.
+    Of a CTC head there is one graph, with the encoder in it. Existing files of the same names are replaced, and their
+    8-bit twins go where no new ones are asked for; where anything fails, `folder` stays as it was.
 
     Raises:
         ExportError: the client cannot serve such a model, it lacks the head asked for, a graph disagrees with the
@@ -117,6 +117,9 @@ def export_model(
         ]
         write_tokens_txt(tokenizer, Path(temporary) / TOKENS)
         _move_all(Path(temporary), folder)
+    if not config.quantize:
+        for spec in specs:  # twins of the graphs that were there before
+            _quantized(folder / f"{spec.stem}.onnx").unlink(missing_ok=True)
     graphs = [_describe(folder, spec, difference, config) for spec, difference in zip(specs, differences, strict=True)]
     parts = dict(zip(("encoder", "decoder", "joiner"), graphs))
     return ExportReport(config=config, tokens=folder / TOKENS, **parts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -126,6 +127,14 @@ def test_a_failed_export_leaves_the_old_one(tmp_path, traced, monkeypatch):
     with pytest.raises(ExportError):
         export_model(build_model(seed=1), build_tokenizer(), folder, SMALL)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_twins_of_an_older_export_go(tmp_path, traced):
+    folder = tmp_path / "out"
+    export_model(build_model(), build_tokenizer(), folder, replace(SMALL, quantize=True))
+    (folder / "encoder-chunk-16-left-32.int8.onnx").write_bytes(b"of another export")
+    export_model(build_model(seed=1), build_tokenizer(), folder, SMALL)
+    assert [path.name for path in folder.glob("*.int8.onnx")] == ["encoder-chunk-16-left-32.int8.onnx"]
 
 
 def test_export_changes_nothing_in_the_model(tmp_path, traced):
