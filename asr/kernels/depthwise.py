@@ -6,9 +6,10 @@ from ctypes import c_int64
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn.functional import conv2d, pad
 
-from asr.kernels.dispatch import address, ordinary
+from asr.kernels.dispatch import address, ordinary, records
 from asr.kernels.layout import laid_out
 from asr.kernels.native import library
 
@@ -28,7 +29,7 @@ def depthwise_conv(x: Tensor, weight: Tensor, bias: Tensor | None, *, padding: i
     Returns:
         (B, T + 2 padding - K + 1, C).
     """
-    if torch.is_grad_enabled() and weight.requires_grad:
+    if records(x, weight, bias):
         return _Depthwise.apply(x, weight, bias, padding)
     return _convolve(x, weight, bias, padding)
 
@@ -41,13 +42,16 @@ class _Depthwise(torch.autograd.Function):
         return _convolve(x, weight, bias, padding)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         kernel = weight.shape[2]
         grad_x = None
         if ctx.needs_input_grad[0]:  # under autocast the gradient is of the narrow type, what was saved may not be
             grad_x = _convolve(grad, weight.flip(2).to(grad.dtype), None, kernel - 1 - ctx.padding)
-        grad_weight = _weight_grad(x, grad, kernel, ctx.padding).to(weight.dtype).t().unsqueeze(1)
+        grad_weight = None
+        if ctx.needs_input_grad[1]:
+            grad_weight = _weight_grad(x, grad, kernel, ctx.padding).to(weight.dtype).t().unsqueeze(1)
         grad_bias = grad.sum(dim=(0, 1)) if ctx.needs_input_grad[2] else None
         return grad_x, grad_weight, grad_bias, None
 
@@ -63,7 +67,7 @@ def depthwise_image_conv(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tens
         (B, T - K + 1, F, C): zeros are added at both ends of F, none to T.
     """
     fits = ordinary(x, weight) and weight.shape[3] in _IMAGE_KERNELS
-    if torch.is_grad_enabled() and fits and library("depthwise") is not None:
+    if fits and records(x, weight, bias) and library("depthwise") is not None:
         return _DepthwiseImage.apply(x, weight, bias)
     return _convolve_image(x, weight, bias, (0, weight.shape[3] // 2))
 
@@ -77,6 +81,7 @@ class _DepthwiseImage(torch.autograd.Function):
         return _convolve_image(x, weight, bias, (0, weight.shape[3] // 2))
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = (saved.contiguous() for saved in ctx.saved_tensors)
         kernel = weight.shape[3]
@@ -84,7 +89,8 @@ class _DepthwiseImage(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             grad_x = _convolve_image(grad, weight.flip(2, 3), None, (kernel - 1, kernel // 2))
         grad_bias = grad.sum(dim=(0, 1, 2)) if ctx.needs_input_grad[2] else None
-        return grad_x, _image_weight_grad(x, grad.contiguous(), kernel), grad_bias
+        grad_weight = _image_weight_grad(x, grad.contiguous(), kernel) if ctx.needs_input_grad[1] else None
+        return grad_x, grad_weight, grad_bias
 
 
 def _image_weight_grad(x: Tensor, grad: Tensor, kernel: int) -> Tensor:

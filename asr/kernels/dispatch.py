@@ -21,6 +21,11 @@ def ordinary(*tensors: Tensor) -> bool:
     return all(type(x) in _ORDINARY and x.is_cpu and x.dtype is torch.float32 for x in tensors)
 
 
+def records(*tensors: Tensor | None) -> bool:
+    """Whether a gradient may be asked for of what is made from these: then a kernel must come with its own."""
+    return torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in tensors)
+
+
 def address(x: Tensor | None) -> c_void_p:
     """Where a tensor's memory begins, as C wants it; null for None."""
     return c_void_p(None if x is None else x.data_ptr())

@@ -93,19 +93,20 @@ void softmax_row(int64_t sources, int64_t dims, int64_t width, const float* quer
 #pragma omp simd
         for (int64_t s = 0; s < sources; ++s) row[s] += q * by_source[s];
     }
-    float largest = -INFINITY, sum = 0.0f;
+    float largest = -INFINITY, sum = 0.0f, poison = 0.0f;  // of what is not finite the whole row is to tell
 #pragma omp simd reduction(max : largest)
     for (int64_t s = 0; s < sources; ++s) {
         const float seen = visible[s] ? row[s] : -INFINITY;
         largest = seen > largest ? seen : largest;
     }
-#pragma omp simd reduction(+ : sum)
+#pragma omp simd reduction(+ : sum, poison)
     for (int64_t s = 0; s < sources; ++s) {
-        const float e = visible[s] ? exp_negative(row[s] - largest < 0.0f ? row[s] - largest : 0.0f) : 0.0f;
+        const float below = row[s] - largest, e = visible[s] ? exp_negative(below < 0.0f ? below : 0.0f) : 0.0f;
+        poison += visible[s] ? below * 0.0f : 0.0f;
         row[s] = e;
         sum += e;
     }
-    const float scale = 1.0f / sum;
+    const float scale = 1.0f / sum + poison;
 #pragma omp simd
     for (int64_t s = 0; s < sources; ++s) row[s] *= scale;
 }
@@ -224,8 +225,8 @@ void gate(int64_t batch, int64_t frames, int64_t channels, const float* x, const
 }
 
 // grad_x of `gate`, from x and the gradient of its output.
-void gate_backward(int64_t batch, int64_t frames, int64_t channels, const float* x, const int64_t* lens, const float* grad,
-                   float* grad_x) {
+void gate_backward(int64_t batch, int64_t frames, int64_t channels, const float* x, const int64_t* lens,
+                   const float* grad, float* grad_x) {
     for (int64_t b = 0; b < batch; ++b) {
         for (int64_t t = 0; t < frames; ++t, x += 2 * channels, grad_x += 2 * channels, grad += channels) {
             if (t >= lens[b]) {
@@ -256,7 +257,8 @@ void bias_norm(int64_t rows, int64_t channels, const float* x, const float* bias
 }
 
 // out, as scores (batch, heads, targets, sources) or the same memory: softmax(scores + query table, shifted by target),
-// hidden entries and rows that see nothing zero. query (batch, heads, targets, dims); table (heads, dims, width), whose column
+// hidden entries and rows that see nothing zero. query (batch, heads, targets, dims); table (heads, dims, width), whose
+// column
 // s - t + targets - 1 belongs to source s and target t; visible (batch, targets, sources), with a stride of 0 where it
 // does not vary.
 void positioned_softmax(int64_t batch, int64_t heads, int64_t targets, int64_t sources, int64_t dims, int64_t width,

@@ -7,6 +7,7 @@ from ctypes import c_int64
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from asr.kernels.dispatch import address, ordinary
 from asr.kernels.native import library
@@ -39,6 +40,7 @@ class _Gate(torch.autograd.Function):
         return _gate(x, lens)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, lens = ctx.saved_tensors
         grad, grad_x = grad.contiguous(), torch.empty_like(x)

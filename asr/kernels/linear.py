@@ -6,10 +6,11 @@ from ctypes import c_int64
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from asr.kernels.bfloat16 import narrow_linear, twin
-from asr.kernels.dispatch import address, ordinary
+from asr.kernels.dispatch import address, ordinary, records
 from asr.kernels.layout import keeps, laid_out
 from asr.kernels.native import library
 from asr.kernels.product import product
@@ -29,7 +30,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         return narrow_linear(x.bfloat16(), small, bias).float()
     if not ordinary(x, weight):
         return functional.linear(x, weight, bias)
-    if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad):
+    if records(x, weight, bias):
         return _Linear.apply(x, weight, bias)
     return _multiply_few(x, weight, bias) if _few_rows(x, weight) else product(x, weight.t(), bias)
 
@@ -41,6 +42,7 @@ class _Linear(torch.autograd.Function):
         return product(x, weight.t(), bias)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         rows = grad.reshape(-1, grad.shape[-1])

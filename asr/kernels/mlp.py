@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from asr.kernels.bfloat16 import narrow_linear, twin
 from asr.kernels.dispatch import ordinary
@@ -34,7 +35,7 @@ class _SwooshMlp(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, weight1, bias1, weight2, bias2, curve: Curve) -> Tensor:
         ctx.curve = curve
-        if weight1.shape[0] > x.shape[1]:
+        if weight1.shape[0] > x.shape[-1]:
             ctx.save_for_backward(x, weight1, bias1, weight2, None)
             return _evaluate(x, weight1, bias1, weight2, bias2, curve)
         before = product(x, weight1.t(), bias1)
@@ -42,6 +43,7 @@ class _SwooshMlp(torch.autograd.Function):
         return product(evaluate(before, None, curve), weight2.t(), bias2)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight1, bias1, weight2, kept = ctx.saved_tensors
         sums = [torch.zeros_like(parameter) for parameter in (weight1, bias1, weight2)]

@@ -76,7 +76,7 @@ Tile tile_of(int64_t rows) {
         case 2: return tile<2, vectors, kAcross>;
         case 3: return tile<3, vectors, kAcross>;
         case 4: return tile<4, vectors, kAcross>;
-#if !defined(__AVX2__) || defined(__AVX512F__)
+#if defined(__AVX512F__) || defined(__ARM_NEON)
         case 5: return tile<5, vectors, kAcross>;
         case 6: return tile<6, vectors, kAcross>;
         case 7: return tile<7, vectors, kAcross>;
@@ -117,10 +117,10 @@ void pack(int64_t depth, int64_t columns, View y, float* panel) {
 
 extern "C" {
 
-// out (rows, width) = x (rows, depth) y (depth, width) + bias, or, with `add`, out + x y. bias (width) may be null. x and
-// y come with the strides of their rows and columns, of which one is 1; out is contiguous.
-void product(int64_t rows, int64_t depth, int64_t width, const float* x, int64_t x_row, int64_t x_column, const float* y,
-             int64_t y_row, int64_t y_column, const float* bias, int64_t add, float* out) {
+// out (rows, width) = x (rows, depth) y (depth, width) + bias, or, with `add`, out + x y. bias (width) may be null. x
+// and y come with the strides of their rows and columns, of which one is 1; out is contiguous. depth is not 0.
+void product(int64_t rows, int64_t depth, int64_t width, const float* x, int64_t x_row, int64_t x_column,
+             const float* y, int64_t y_row, int64_t y_column, const float* bias, int64_t add, float* out) {
     thread_local std::vector<float> room;
     room.resize(least(depth, kDepth) * vectors_of(width) * kLanes);
     const View left{x, x_row, x_column}, right{y, y_row, y_column};
@@ -134,7 +134,8 @@ void product(int64_t rows, int64_t depth, int64_t width, const float* x, int64_t
             const View part{left.at(r, first), x_row, x_column};
             for (int64_t c = 0; c < width; c += kPanel) {
                 const int64_t columns = least(kPanel, width - c), vectors = vectors_of(columns);
-                const Tile run = x_column == 1 ? tile_of<true>(rows - r, vectors) : tile_of<false>(rows - r, vectors);
+                const int64_t tall = least(kRows, rows - r);
+                const Tile run = x_column == 1 ? tile_of<true>(tall, vectors) : tile_of<false>(tall, vectors);
                 run(count, part, room.data() + count * c, bias == nullptr ? nullptr : bias + c, start,
                     out + r * width + c, width, columns);
             }

@@ -33,11 +33,15 @@ def product(x: Tensor, y: Tensor, bias: Tensor | None = None) -> Tensor:
         y: (K, N).
         bias: (N,), or None.
     """
-    if not (_mkl_is_slow() and ordinary(x, y)):
+    if not (_mkl_is_slow() and ordinary(x, y)) or not (bias is None or ordinary(bias)):
         return functional.linear(x, y.t(), bias)
+    bias = None if bias is None else bias.contiguous()
     work = x.numel() * y.shape[1]  # asked for last: while a model is exported this would fix sizes in the graph
     if _WORTH_A_CALL <= work < _WORTH_A_PLAN and (kernel := _kernel()) is not None:
-        return _own(kernel, x.reshape(-1, x.shape[-1]), y, bias, None).view(*x.shape[:-1], y.shape[1])
+        rows = x.reshape(-1, x.shape[-1])
+        out = rows.new_empty(len(rows), y.shape[1])
+        _multiply(kernel, rows, y, bias, out)
+        return out.view(*x.shape[:-1], y.shape[1])
     if work >= _WORTH_ONEDNN and _has_onednn():
         return torch.ops.mkldnn._linear_pointwise(x, y.t(), bias, "none", [], "")
     return functional.linear(x, y.t(), bias)
@@ -47,19 +51,20 @@ def add_product(out: Tensor, x: Tensor, y: Tensor) -> None:
     """Add x y, (M, K) times (K, N), to `out`, (M, N)."""
     fits = _mkl_is_slow() and ordinary(out, x, y) and out.is_contiguous()
     if fits and (kernel := _kernel()) is not None:
-        _own(kernel, x, y, None, out)
+        _multiply(kernel, x, y, None, out, adds=True)
     else:
         out.add_(product(x, y))
 
 
-def _own(kernel: Any, x: Tensor, y: Tensor, bias: Tensor | None, out: Tensor | None) -> Tensor:
+def _multiply(kernel: Any, x: Tensor, y: Tensor, bias: Tensor | None, out: Tensor, *, adds: bool = False) -> None:
+    """Write x y + bias, or add x y, to `out`; all contiguous but x and y, which are (M, K) and (K, N)."""
+    if x.shape[1] != len(y) or out.shape != (len(x), y.shape[1]) or not (bias is None or bias.shape == y.shape[1:]):
+        shapes = [None if part is None else tuple(part.shape) for part in (x, y, bias, out)]
+        raise ValueError("{} times {} plus {} does not make {}".format(*shapes))
     x, y = _dense(x), _dense(y)
-    adds = out is not None
-    out = x.new_empty(x.shape[0], y.shape[1]) if out is None else out
     bias_at = None if bias is None else bias.data_ptr()
     sizes = x.shape[0], x.shape[1], y.shape[1]
     kernel(*sizes, x.data_ptr(), *x.stride(), y.data_ptr(), *y.stride(), bias_at, adds, out.data_ptr())
-    return out
 
 
 def _dense(x: Tensor) -> Tensor:

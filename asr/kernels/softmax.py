@@ -6,6 +6,7 @@ from ctypes import c_int64
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from asr.kernels.dispatch import address, ordinary
 from asr.kernels.native import library
@@ -29,6 +30,7 @@ class _MaskedSoftmax(torch.autograd.Function):
         return weights
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
         (weights,) = ctx.saved_tensors
         product = grad * weights
@@ -74,6 +76,7 @@ class _PositionedSoftmax(torch.autograd.Function):
         return weights
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
         query, table, weights = ctx.saved_tensors
         grad = grad.contiguous()

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn.functional import softplus
 
 from asr.kernels.bfloat16 import narrow_linear, twin
@@ -82,6 +83,7 @@ class _Swoosh(torch.autograd.Function):
         return evaluate(x, None, curve)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
         (x,) = ctx.saved_tensors
         return pull_back(x, None, ctx.curve, grad), None
@@ -95,6 +97,7 @@ class _SwooshLinear(torch.autograd.Function):
         return product(evaluate(x, scale, curve), weight.t(), bias)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, scale, weight = ctx.saved_tensors
         rows = grad.reshape(-1, grad.shape[-1])

@@ -103,7 +103,7 @@ class Encoder(Protocol):
         """A context for one training batch."""
 
     def pad_whole(self, x: Tensor, context: ChunkContext) -> Tensor:
-        """Fill whole utterances, (B, T, F), up to whole chunks and the lookahead."""
+        """Fill whole utterances, (B, T, F), up to the lookahead, and to whole chunks where these must be whole."""
 
     def __call__(self, x: Tensor, x_lens: Tensor, state: Any, context: ChunkContext) -> tuple[Tensor, Tensor, Any]:
         """Encode the next S frames of each row.

@@ -58,6 +58,24 @@ def test_depthwise_image_conv(either, channels):
     assert_same(depthwise_image_conv, plain, [leaf.requires_grad_() for leaf in leaves])
 
 
+@pytest.mark.parametrize("frames", [9, 400])
+@pytest.mark.parametrize("learns", ["x", "weight", "bias"])
+def test_one_of_several_may_learn_alone(either, frames, learns):
+    """As when all but some small matrices are frozen: what lies below a frozen kernel learns all the same."""
+    torch.set_num_threads(1)
+    parts = {"x": torch.randn(2, frames, 32), "weight": torch.randn(32, 1, 5), "bias": torch.randn(32)}
+    parts[learns].requires_grad_()
+    image = parts["x"].unsqueeze(2).expand(-1, -1, 3, -1)
+    kernels = {
+        "depthwise": depthwise_conv(*parts.values()),
+        "image": depthwise_image_conv(image, parts["weight"].unsqueeze(3).expand(-1, -1, -1, 5), parts["bias"]),
+        "linear": linear(parts["x"], parts["weight"].flatten(1).repeat(1, 7)[:, :32], parts["bias"]),
+    }
+    for name, out in kernels.items():
+        (grad,) = torch.autograd.grad(out.square().sum(), parts[learns])
+        assert grad.isfinite().all() and grad.any(), name
+
+
 def test_depthwise_conv_with_frozen_input():
     x, weight, bias = torch.randn(2, 9, 4), torch.randn(4, 1, 3, requires_grad=True), torch.zeros(4)
     depthwise_conv(x, weight, bias).sum().backward()
@@ -150,6 +168,18 @@ def test_positioned_softmax(either, past, seen_by):
 
 
 @pytest.mark.parametrize("needs_gradient", [True, False])
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+def test_scores_that_are_no_numbers_show(either, needs_gradient, bad):
+    """A guard against diverging training looks for them further on."""
+    scores = torch.zeros(1, 1, 2, 3)
+    scores[0, 0, 1, 1] = bad
+    visible = torch.ones(1, 1, 3, dtype=torch.bool)
+    none = torch.zeros(1, 1, 2, 4), torch.zeros(1, 4, 5)
+    weights = positioned_softmax(scores.requires_grad_(needs_gradient), *none, visible)
+    assert weights[0, 0, 0].isfinite().all() and not weights[0, 0, 1].isfinite().any()
+
+
+@pytest.mark.parametrize("needs_gradient", [True, False])
 def test_rows_that_see_nothing_are_zero(needs_gradient):
     scores = (100 * torch.randn(1, 2, 3, 5)).requires_grad_(needs_gradient)
     visible = torch.ones(1, 1, 3, 5, dtype=torch.bool)
@@ -207,6 +237,14 @@ def test_products_of_any_shape_and_order(multiplier, rows, depth, width):
             for total in (torch.ones(rows, width), torch.ones(width, rows).t()):
                 add_product(total, left, right)
                 torch.testing.assert_close(total, expected + 1.0, rtol=1e-4, atol=1e-4)
+
+
+def test_products_that_do_not_fit_are_refused(multiplier):
+    x, y = torch.randn(3, 5), torch.randn(5, 4)
+    for wrong in (lambda: product(x, y[:4]), lambda: product(x, y, torch.randn(5)), lambda: add_product(x, x, y)):
+        with pytest.raises((ValueError, RuntimeError)):
+            wrong()
+    torch.testing.assert_close(product(x, y, torch.randn(4, 2)[:, 1].copy_(y[0])), x @ y + y[0], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.skipif(native.library("product") is None, reason="there is no C++ compiler here")
