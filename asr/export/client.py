@@ -30,7 +30,8 @@ from asr.models.transducer import Transducer
 from asr.nn.chunks import ChunkContext
 from asr.text.tokenizer import WORD_START, Tokenizer
 
-_SAMPLES_PER_FRAME = 160  # 10 ms at 16 kHz
+_SAMPLE_RATE = 16000
+_SAMPLES_PER_FRAME = 160  # 10 ms
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,14 +135,14 @@ def with_tail(samples: np.ndarray, config: ExportConfig) -> np.ndarray:
 
 
 def run_client(
-    files: ClientFiles, recordings: Sequence[np.ndarray], *, batch_size: int = 16, timeout_s: float = 600.0
+    files: ClientFiles, recordings: Sequence[np.ndarray], *, batch_size: int = 16, timeout_s: float | None = None
 ) -> list[ClientAnswer]:
     """Decode recordings with sherpa-onnx, greedily, in a process of its own.
 
     Args:
         recordings: 16 kHz float32 samples in [-1, 1], (N,) each.
         batch_size: streams decoded at the same time.
-        timeout_s: longest time to wait.
+        timeout_s: longest time to wait; None: ten minutes, and two seconds more for each second of audio.
     Raises:
         ExportError: it cannot serve these files (it says why), takes too long, or is not installed.
     """
@@ -156,8 +157,13 @@ def run_client(
         }
         (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
         np.savez(folder / "samples.npz", *recordings)
-        _run_worker(folder, files, timeout_s)
+        _run_worker(folder, files, _patience_s(recordings) if timeout_s is None else timeout_s)
         return _read_answers(folder)
+
+
+def _patience_s(recordings: Sequence[np.ndarray]) -> float:
+    """Seconds that a slow machine may need, start included."""
+    return 600.0 + 2.0 * sum(map(len, recordings)) / _SAMPLE_RATE
 
 
 def _run_worker(folder: Path, files: ClientFiles, timeout_s: float) -> None:

@@ -7,11 +7,12 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from asr.errors import ConfigError, ExportError
-from asr.export import ExportConfig, ExportMode, export_model, extras, graphs, specs, wrappers
+from asr.export import ExportConfig, ExportMode, client, export_model, extras, graphs, specs, wrappers
 from asr.export.client import run_client
 from asr.export.files import ClientFiles
 from asr.export.runtime import Graph
@@ -171,6 +172,16 @@ def test_a_client_that_takes_too_long(tmp_path):
     paths = dict.fromkeys(["encoder", "decoder", "joiner", "tokens"], tmp_path)
     with pytest.raises(ExportError, match="did not finish"):  # no process starts in so short a time
         run_client(ClientFiles(mode=ExportMode.STREAMING, **paths), noises(0.1), timeout_s=1e-3)
+
+
+def test_more_audio_may_take_longer(tmp_path, monkeypatch):
+    pytest.importorskip("sherpa_onnx")
+    waited = []
+    monkeypatch.setattr(client, "_run_worker", lambda folder, files, timeout_s: waited.append(timeout_s))
+    monkeypatch.setattr(client, "_read_answers", lambda folder: [])
+    paths = dict.fromkeys(["encoder", "decoder", "joiner", "tokens"], tmp_path)
+    run_client(ClientFiles(mode=ExportMode.STREAMING, **paths), [np.zeros(16000 * 20, dtype=np.float32)] * 3)
+    assert waited == [600 + 2 * 60]
 
 
 def test_state_axes_are_named_for_every_state():
