@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,6 +43,27 @@ def list_checkpoints(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     return sorted((path for path in folder.iterdir() if NAME.fullmatch(path.name)), key=step_of)
+
+
+def checkpoints_between(folder: Path, *, first: int | None = None, last: int | None = None) -> list[Path]:
+    """The checkpoints of a run from step `first` to step `last`, both among them, oldest first; None sets no bound.
+
+    Raises:
+        CheckpointError: the folder holds no checkpoint of step `first` or `last`.
+    """
+    paths = list_checkpoints(folder)
+    steps = [step_of(path) for path in paths]
+    for name, step in (("first", first), ("last", last)):
+        if step is not None and step not in steps:
+            raise CheckpointError(f"{name}={step}: {folder} has no checkpoint of that step; {_nearest(step, steps)}")
+    low, high = 0 if first is None else first, math.inf if last is None else last
+    return [path for path, step in zip(paths, steps) if low <= step <= high]
+
+
+def _nearest(step: int, steps: Sequence[int]) -> str:
+    """Which of `steps`, in order, come right before and after `step`, in words."""
+    near = [*[one for one in steps if one < step][-1:], *[one for one in steps if one > step][:1]]
+    return f"the nearest: {' and '.join(map(str, near))}" if near else "it has none at all"
 
 
 def newest_good(folder: Path, *, wanted: Callable[[Path], bool] = lambda path: True) -> Found | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from asr.cli.arguments import parse
 from asr.cli.settings import settings
@@ -23,8 +23,13 @@ Compares, on the dev set, the newest checkpoint of a run with averages over its 
 average where it kept one. The best becomes EXP/averaged.safetensors, which other commands then take; a table and
 EXP/average.png show how the error rate depends on the stretch.
 
+  first=STEP last=STEP                 instead, the average from one checkpoint to another, without dev set; what came
+                                       up to the first is excluded, as by --avg in published results. One alone bounds
+                                       the comparison
+  compare=true                         with both, too, compare what lies between them
   split=dev                            where candidates are compared
   chunk_size=32 left_context=128       how candidates are decoded
+  device=cpu                           null: a GPU where there is one
 """
 
 
@@ -33,16 +38,38 @@ def main(argv: Sequence[str]) -> int:
     config = settings("average", arguments, checkpoint=arguments.positional[0])
     from rich.console import Console
 
-    from asr.checkpoint.folder import list_checkpoints
+    from asr.checkpoint.folder import checkpoints_between
     from asr.checkpoint.model import AVERAGED, load_model, save_model
     from asr.errors import CheckpointError
 
     run_dir, console = Path(config.checkpoint), Console()
-    paths = list_checkpoints(run_dir / "checkpoints")
+    paths = checkpoints_between(run_dir / "checkpoints", first=config.first, last=config.last)
     if not paths:
         raise CheckpointError(f"there are no checkpoints in {run_dir / 'checkpoints'}; give the folder of a run")
     loaded = load_model(paths[-1])
+    chosen = _best(loaded, paths, config, console) if config.compares else _whole_stretch(paths)
+    origin = loaded.metadata["origin"]
+    save_model(
+        run_dir / AVERAGED, loaded.model, loaded.tokenizer, weights=chosen.weights, origin=origin, **chosen.notes
+    )
+    console.print(f"wrote {run_dir / AVERAGED}: {chosen.name}", highlight=False)
+    return 0
+
+
+class Choice(NamedTuple):
+    """Weights to use, on the CPU, and what to note about them in their file."""
+
+    name: str
+    weights: dict[str, Tensor]
+    notes: dict[str, Any]
+
+
+def _best(loaded: LoadedModel, paths: Sequence[Path], config: AverageConfig, console: Console) -> Choice:
+    """The candidate that does best on the dev set; a table and a picture show them all."""
+    from asr.evaluation.device import move_model
+
     dev = list(_dev_batches(loaded, config.split))
+    move_model(loaded.model, config.device)
     best, curve = Candidate(float("inf"), "", {}), []
     for name, first_step, weights in candidates(paths):
         loaded.model.load_state_dict(weights)
@@ -50,12 +77,25 @@ def main(argv: Sequence[str]) -> int:
         curve.append(Point(name, first_step, rate))
         console.print(f"{name}: dev error rate {100 * rate:.2f} %", highlight=False)
         best = min(best, Candidate(rate, name, weights), key=lambda candidate: candidate.rate)
-    _show_curve(curve, run_dir / "average.png", console)
+    _show_curve(curve, Path(config.checkpoint) / "average.png", console)
     notes = {"chosen": best.name, "dev_wer": best.rate, "curve": [point._asdict() for point in curve]}
-    origin = loaded.metadata["origin"]
-    save_model(run_dir / AVERAGED, loaded.model, loaded.tokenizer, weights=best.weights, origin=origin, average=notes)
-    console.print(f"wrote {run_dir / AVERAGED}: {best.name}", highlight=False)
-    return 0
+    return Choice(best.name, best.weights, {"average": notes})
+
+
+def _whole_stretch(paths: Sequence[Path]) -> Choice:
+    """The average from the first checkpoint to the last, whatever it does on the dev set."""
+    from asr.checkpoint.average import average_interval
+    from asr.checkpoint.folder import step_of
+
+    first, last = paths[0], paths[-1]
+    notes = {"first": step_of(first), "last": step_of(last)}
+    return Choice(_stretch_name(first, last), average_interval(first, last), {"stretch": notes})
+
+
+def _stretch_name(first: Path, last: Path) -> str:
+    from asr.checkpoint.folder import step_of
+
+    return f"steps {step_of(first)} to {step_of(last)} averaged"
 
 
 class Candidate(NamedTuple):
@@ -86,7 +126,7 @@ def _show_curve(curve: Sequence[Point], path: Path, console: Console) -> None:
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
     stretches = sorted((point.first_step, 100 * point.rate) for point in curve if point.first_step is not None)
-    axes.plot(*zip(*stretches), "o-", label="averaged from there to the end") if stretches else None
+    axes.plot(*zip(*stretches), "o-", label="averaged from there to the last") if stretches else None
     for color, point in zip(("tab:orange", "tab:green"), (point for point in curve if point.first_step is None)):
         axes.axhline(100 * point.rate, linestyle="--", color=color, label=point.name)
     axes.set(xlabel="first step of the average", ylabel="dev error rate, %", ylim=(0, None))
@@ -119,7 +159,7 @@ def _dev_batches(loaded: LoadedModel, split: str | None) -> Iterator[Batch]:
 
 
 def candidates(paths: Sequence[Path]) -> Iterator[tuple[str, int | None, dict[str, Tensor]]]:
-    """The newest weights, its exponential average, and averages from each earlier checkpoint to the newest.
+    """The newest weights, their exponential average, and averages from each earlier checkpoint to the newest.
 
     Each with its name and, where it is one, the step at which its stretch begins.
     """
@@ -136,5 +176,4 @@ def candidates(paths: Sequence[Path]) -> Iterator[tuple[str, int | None, dict[st
     for path in reversed(paths[:-1]):
         if step_of(path) // period == step_of(newest) // period:
             continue  # the running average did not move in between
-        name = f"steps {step_of(path)} to {step_of(newest)} averaged"
-        yield name, step_of(path), average_interval(path, newest)
+        yield _stretch_name(path, newest), step_of(path), average_interval(path, newest)

@@ -35,6 +35,7 @@ speed. EXP is a checkpoint, or the folder of a run.
   data.list=FILE.tsv data.recordings=FOLDER
                                        any list of digit strings, from a folder of fsdd-*.tar and manifest.tsv
   data.speaker=NAME                    one speaker's utterances only
+  device=cpu                           null: a GPU where there is one
   out=FOLDER                           where the listings and reports go
   --cfg                                print the configuration and stop
 """
@@ -74,7 +75,9 @@ def decode_set(
     Args:
         choice: from each n-best list, "oracle" for the best there is, "rescored" for the attention decoder's.
     """
+    from asr.decoding.config import K2_METHODS
     from asr.evaluation import write_listing
+    from asr.evaluation.device import move_model
     from asr.evaluation.evaluate import evaluate
     from asr.evaluation.oracle import evaluate_choice
     from asr.evaluation.recognise import context_for
@@ -85,6 +88,7 @@ def decode_set(
         "oracle": evaluate_choice,
         "rescored": partial(evaluate_choice, attention_scale=config.attention_scale),
     }
+    device = move_model(loaded.model, config.device, needs_k2=config.search.method in K2_METHODS)
     context = context_for(loaded.model, config.chunk_size, config.left_context, config.lookahead)
     scored, report = evaluators[choice](
         loaded.model,
@@ -97,7 +101,7 @@ def decode_set(
         max_duration_s=config.max_duration_s,
         progress=lambda batches: _with_progress(batches, name, len(cuts)),
     )
-    report.settings["checkpoint"] = str(loaded.path)
+    report.settings.update(checkpoint=str(loaded.path), device=str(device))
     path = report_path(out, report.name, config.search, context.chunk_size, context.left_context, context.lookahead)
     write_listing(path.with_suffix(".txt"), scored)
     report.save(path)

@@ -11,6 +11,7 @@ from asr.decoding import SearchConfig
 from asr.decoding.config import NBEST_METHODS
 from asr.errors import ConfigError
 from asr.evaluation import Unit
+from asr.evaluation.device import find_device
 from asr.export.config import ExportConfig
 from asr.nn.chunks import ChunkContext
 from asr.serving.config import ServeConfig
@@ -62,6 +63,8 @@ class DecodeConfig:
     """What errors are counted in; null: what the model's recipe counts."""
     max_duration_s: float = 60.0
     """Audio decoded side by side, seconds, padding included."""
+    device: str | None = None
+    """Such as "cpu" or "cuda"; null: a GPU where there is one."""
     num_threads: int | None = None
     """CPU threads; null leaves torch's choice."""
     search: SearchConfig = field(default_factory=SearchConfig)
@@ -71,6 +74,7 @@ class DecodeConfig:
 
     def __post_init__(self) -> None:
         ChunkContext(chunk_size=self.chunk_size, left_context=self.left_context, lookahead=self.lookahead)  # checks all
+        find_device(self.device)  # checks it
         if not self.max_duration_s > 0:
             raise ConfigError(f"max_duration_s={self.max_duration_s} must be above 0")
         if self.num_threads is not None and self.num_threads < 1:
@@ -118,9 +122,27 @@ class AverageConfig:
     """Frames (50 Hz) that become visible together, while comparing."""
     left_context: int | None = 128
     """Frames (50 Hz) visible before the chunk, while comparing."""
+    first: int | None = None
+    """Step of the earliest checkpoint that counts; what came up to that step is no part of its average; null: the
+    oldest one kept."""
+    last: int | None = None
+    """Step of the checkpoint at which averages end; null: the newest."""
+    compare: bool | None = None
+    """Whether candidates from `first` to `last` are compared on the dev set; false takes the average over all of it, as
+    null does where both are given."""
+    device: str | None = None
+    """Such as "cpu" or "cuda"; null: a GPU where there is one."""
 
     def __post_init__(self) -> None:
         ChunkContext(chunk_size=self.chunk_size, left_context=self.left_context)  # checks both
+        find_device(self.device)  # checks it
+        if self.first is not None and self.last is not None and self.first >= self.last:
+            raise ConfigError(f"first={self.first} must come before last={self.last}; name steps of two checkpoints")
+
+    @property
+    def compares(self) -> bool:
+        """Whether candidates are compared."""
+        return None in (self.first, self.last) if self.compare is None else self.compare
 
 
 @dataclass(kw_only=True)

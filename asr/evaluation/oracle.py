@@ -44,7 +44,8 @@ def evaluate_choice(
     """
     lister = cast(NbestSearch, build_search(search, model, tokenizer))
 
-    def choose(batch: Batch) -> list[str]:
+    def choose(loaded: Batch) -> list[str]:
+        batch = loaded.to(model.feature_norm.mean.device)
         heard = model, lister, batch.features, batch.feature_lens, context
         if attention_scale is not None:
             return [best.text(tokenizer) for best in rescored_whole(*heard, scale=attention_scale)]

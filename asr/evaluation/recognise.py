@@ -65,7 +65,7 @@ def recognise(
     timing: Timing | None = None,
     positions: WordPositions | None = None,
 ) -> list[Recognised]:
-    """Decode every batch.
+    """Decode every batch, on the model's device.
 
     Args:
         context: what frames may see.
@@ -75,7 +75,8 @@ def recognise(
     """
     model.eval()
     found: list[Recognised] = []
-    for batch in batches:
+    for loaded in batches:
+        batch = loaded.to(model.feature_norm.mean.device)
         if stepwise:
             answers, shown = _by_steps(model, tokenizer, search, batch, context, timing)
         else:

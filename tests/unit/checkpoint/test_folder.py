@@ -9,6 +9,7 @@ from asr.checkpoint import (
     belongs_to_best,
     best_checkpoints,
     checkpoint_path,
+    checkpoints_between,
     list_checkpoints,
     newest_good,
     prune,
@@ -22,6 +23,26 @@ def _write(folder, step, **notes):
     path = checkpoint_path(folder, step)
     write_checkpoint(path, {"model/w": torch.full((4,), float(step))}, {"training": {"step": step, **notes}})
     return path
+
+
+def test_a_stretch_of_checkpoints(tmp_path):
+    for step in (200, 400, 600, 800):
+        _write(tmp_path, step)
+
+    def steps(**bounds):
+        return [step_of(path) for path in checkpoints_between(tmp_path, **bounds)]
+
+    assert steps() == [200, 400, 600, 800]
+    assert steps(first=400) == [400, 600, 800]
+    assert steps(first=400, last=600) == [400, 600]
+    for bounds, complaint in (
+        ({"first": 500}, "first=500: .* the nearest: 400 and 600"),
+        ({"last": 900}, "last=900: .* the nearest: 800$"),
+        ({"last": 0}, "last=0: .* the nearest: 200$"),
+    ):
+        with pytest.raises(CheckpointError, match=complaint):
+            steps(**bounds)
+    assert checkpoints_between(tmp_path / "none") == []
 
 
 def _damage(path):
