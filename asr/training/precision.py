@@ -37,13 +37,16 @@ class Precision(Enum):
 class LossScale:
     """Keeps small gradients of float16 above zero: the loss is multiplied before backward, gradients divided after.
 
-    The scale starts at 1, doubles after every `period` good steps, and halves after a bad one. (Summed losses have
-    large gradients: a start at the usual 65536 would only waste steps.)
+    As published with Zipformer's recipes (icefall, train.py): the scale starts at 1, for summed losses have large
+    gradients; it doubles after every `period` good steps and halves after a bad one; and while it is small, it doubles
+    at fixed steps of an epoch, whatever they were like: see `GROWTH`. Here, moreover, it keeps within `LIMITS`.
     """
 
     LIMITS = (2.0**-10, 2.0**16)
+    GROWTH = ((25, 2.0), (100, 8.0), (400, 32.0))
+    """Every so many steps of an epoch, the first one among them, a scale below so much doubles; once a step."""
 
-    def __init__(self, *, period: int = 100):
+    def __init__(self, *, period: int = 2000):
         self.period = period
         self.value = 1.0
         self.good_steps = 0
@@ -53,13 +56,19 @@ class LossScale:
         if self.value != 1.0 and (found := [share(gradient) for gradient in gradients if gradient is not None]):
             torch._foreach_mul_(found, 1.0 / self.value)
 
-    def update(self, is_good: bool) -> None:
-        """Take in whether a step's gradients were finite."""
+    def update(self, is_good: bool, index: int) -> None:
+        """Take in whether a step's gradients were finite.
+
+        Args:
+            index: steps of its epoch before this one.
+        """
         self.good_steps = self.good_steps + 1 if is_good else 0
         if not is_good:
             self.value = max(self.value / 2, self.LIMITS[0])
         elif self.good_steps % self.period == 0:
             self.value = min(self.value * 2, self.LIMITS[1])
+        if any(index % every == 0 and self.value < enough for every, enough in self.GROWTH):
+            self.value *= 2
 
     def to_state(self) -> dict[str, Any]:
         return {"value": self.value, "good_steps": self.good_steps}

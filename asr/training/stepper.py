@@ -142,7 +142,8 @@ class Stepper:
             if optimizer.nonfinite_steps > before:
                 trouble = Trouble.GRADIENT
         if guard.state.precision is Precision.FP16:
-            self.snapshot.loss_scale.update(trouble is not Trouble.GRADIENT)
+            index = (self.position.consumed - 1) // self.config.accumulate
+            self.snapshot.loss_scale.update(trouble not in (Trouble.LOSS, Trouble.GRADIENT), index)
         optimizer.zero_grad(set_to_none=True)
         return trouble
 

@@ -112,10 +112,11 @@ class Trainer:
             self.data.epoch(self.position.epoch, skip=self.position.consumed), self.config.accumulate
         ):
             steps += 1
+            calm = self.position.step - self.snapshot.guard.state.in_a_row
             if self.stepper.step(batches).is_hopeless:
                 self._fall_back(batches)
                 return
-            self._after_step()
+            self._after_step(calm)
             if self.position.step >= self.config.num_steps:
                 return
             if self.world.any(stop.requested):
@@ -130,7 +131,8 @@ class Trainer:
         """Repeated trouble: take up the last good state, or give up with the reason."""
         logger.warning("%s", self.rescue.fall_back(batches))
 
-    def _after_step(self) -> None:
+    def _after_step(self, calm: int) -> None:
+        """Log, validate and save what is due; `calm` is the last step before this one that was free of trouble."""
         step, config = self.position.step, self.config
         self._mark()
         self.journal.advance(step, self.stepper.meter.summary(self.snapshot.optimizer))
@@ -140,9 +142,11 @@ class Trainer:
         if step < config.num_steps:
             is_due = bool(config.validate_every) and step % config.validate_every == 0
             wer = self._validate() if is_due else None
-            # In the middle of trouble there is nothing worth keeping; the one before shall not be pushed out.
+            # In the middle of trouble there is nothing worth keeping, and the checkpoint before shall not be pushed
+            # out; what falls due meanwhile is saved once the trouble is over.
             is_calm = not self.snapshot.guard.state.in_a_row
-            if is_calm and (step % config.checkpoint_every == 0 or self._belongs_to_best(wer)):
+            is_time = step // config.checkpoint_every > calm // config.checkpoint_every
+            if is_calm and (is_time or self._belongs_to_best(wer)):
                 self._save(wer)
         self._marks = time.process_time(), time.monotonic()
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 
 import pytest
 import torch
@@ -16,6 +18,7 @@ from asr.training.evidence import read_evidence
 from asr.training.examine import examine
 from asr.training.guard import Guard, GuardConfig, Trouble
 from asr.training.precision import Precision
+from asr.training.trainer import Stopped
 from tests.training.spoil import change_losses, metrics, spoil_batches, spoil_gradients, spoil_losses
 
 NAN = float("nan")
@@ -146,6 +149,24 @@ def test_no_checkpoint_is_written_in_the_middle_of_trouble(trainer, tmp_path):
     run.run()
     names = [path.stem for path in list_checkpoints(tmp_path / "checkpoints")]
     assert names == ["step-000000", "step-000002", "step-000006", "step-000007"]
+
+
+@pytest.mark.parametrize("stop", [None, 4])
+def test_a_checkpoint_due_in_trouble_is_written_after_it(trainer, tmp_path, stop):
+    """Not a whole period later; also where the run was stopped in between."""
+    bad = {3, 4}
+    if stop is not None:
+        run = trainer("training.num_steps=9", "training.checkpoint_every=4")
+        spoil_losses(run, bad, NAN)
+        run._after_step = lambda calm: run.position.step == stop and os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(Stopped):
+            run.run()
+    run = trainer("training.num_steps=9", "training.checkpoint_every=4")
+    spoil_losses(run, bad, NAN)
+    run.run()
+    names = [path.stem for path in list_checkpoints(tmp_path / "checkpoints")]
+    stopped = [] if stop is None else [f"step-{stop:06d}"]
+    assert names == ["step-000000", *stopped, "step-000005", "step-000008", "step-000009"]
 
 
 def test_what_cannot_be_kept_ends_no_run(trainer, tmp_path, caplog):

@@ -54,7 +54,7 @@ def test_narrow_precision_learns_about_the_same(trainer, tmp_path, precision):
 def test_loss_scale_rises_slowly_and_falls_at_once():
     scale = LossScale(period=2)
     for good in (True, True, True, True, False, True):
-        scale.update(good)
+        scale.update(good, 1)
     assert (scale.value, scale.good_steps) == (2.0, 1)
     gradients = [torch.full((3,), 4.0), None]
     scale.unscale(gradients)
@@ -63,8 +63,31 @@ def test_loss_scale_rises_slowly_and_falls_at_once():
     again.load_state(scale.to_state())
     assert again.value == 2.0
     for _ in range(100):
-        scale.update(False)
+        scale.update(False, 1)
     assert scale.value == LossScale.LIMITS[0]
+
+
+def test_loss_scale_grows_at_the_published_steps():
+    """Of an epoch quickly to 2, slowly to 8 and 32, and then only with every 2000 good steps."""
+    scale, rises = LossScale(), {}
+    for index in range(2100):
+        before = scale.value
+        scale.update(True, index)
+        if scale.value != before:
+            rises[index] = scale.value
+    assert rises == {0: 2.0, 100: 4.0, 200: 8.0, 400: 16.0, 800: 32.0, 1999: 64.0}
+
+
+def test_loss_scale_follows_the_steps_of_an_epoch(trainer):
+    """Of two batches each; the last one may be shorter."""
+    run, seen = trainer("training.precision=FP16", "training.accumulate=2"), []
+    run.snapshot.loss_scale.update = lambda is_good, index: seen.append((is_good, index))
+    batch = made_up(1.0, 4, 2, run.snapshot.model.config)
+    spoilt = batch._replace(features=batch.features * torch.nan)
+    for consumed, batches in ((0, [batch, batch]), (2, [batch, batch]), (4, [batch]), (0, [spoilt])):
+        run.position.consumed = consumed
+        run.stepper.step(batches)
+    assert seen == [(True, 0), (True, 1), (True, 2), (False, 0)]
 
 
 @pytest.mark.parametrize("precision", ["FP16", "FP32"])
