@@ -1,9 +1,12 @@
 """Lists of cuts for large corpora: made shard by shard, so that an interruption costs one shard per worker."""
 
+import gzip
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from lhotse.cut import Cut
 
@@ -12,6 +15,8 @@ from asr.recipes.stages import Stage, fingerprint, in_parallel, replacing
 
 SHARD = 200
 """Utterances per unit of work."""
+PILES = 256
+"""Parts of a list that are sorted one by one; as many as the first two digits of a hash can be."""
 
 
 def write_manifest(
@@ -78,14 +83,52 @@ def _write_quarantine(out: Path) -> None:
         part.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def write_union(out: Path, split: str, parts: Sequence[str], path_of: Callable[[Path, str], Path] = cuts_path) -> None:
-    """Make a split out of others, in their order: `path_of(out, split)` lists what the parts' files list."""
+def write_union(
+    out: Path,
+    split: str,
+    parts: Sequence[str],
+    path_of: Callable[[Path, str], Path] = cuts_path,
+    *,
+    shuffled: bool = False,
+) -> None:
+    """Make a split out of others: `path_of(out, split)` lists what the parts' files list.
+
+    Args:
+        shuffled: in an order that follows from the ids alone, always the same. Training reads long lists through a
+            buffer: in the order of the parts, an epoch would begin with the first part and end with the last.
+    """
     sources, target = [path_of(out, part) for part in parts], path_of(out, split)
-    stage = Stage(out / "manifests" / f".{target.name}.stage", fingerprint(*(str(_changed(path)) for path in sources)))
-    if not stage.finished(target):
-        stage.begin()
-        write_cuts(chain.from_iterable(read_cuts(path, lazy=True) for path in sources), target)
-        stage.finish()
+    made_from = [*(str(_changed(path)) for path in sources), *(["shuffled"] if shuffled else [])]
+    stage = Stage(out / "manifests" / f".{target.name}.stage", fingerprint(*made_from))
+    if stage.finished(target):
+        return
+    stage.begin()
+    lines = chain.from_iterable(map(_lines, sources))
+    with replacing(target) as part, gzip.open(part, "wb", compresslevel=6) as file:
+        file.writelines(_by_hash(lines, out) if shuffled else lines)
+    stage.finish()
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    """One cut each. They can be copied as they are: parts and union lie in one folder, which paths are relative to."""
+    with gzip.open(path, "rb") as file:
+        yield from file
+
+
+def _by_hash(lines: Iterable[bytes], folder: Path) -> Iterator[bytes]:
+    """The lines in the order of their ids' hashes. Sorted in piles on disk: a million of them take gigabytes."""
+    with TemporaryDirectory(dir=folder, prefix=".order-") as place, ExitStack() as open_files:
+        paths = [Path(place) / f"{pile:02x}" for pile in range(PILES)]
+        piles = [open_files.enter_context(path.open("wb")) for path in paths]
+        for line in lines:
+            piles[int(_hash(line)[:2], 16)].write(line)
+        open_files.close()
+        for path in paths:
+            yield from sorted(path.read_bytes().splitlines(keepends=True), key=_hash)
+
+
+def _hash(line: bytes) -> str:
+    return fingerprint("order", json.loads(line)["id"])
 
 
 def _changed(path: Path) -> int:

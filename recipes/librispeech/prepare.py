@@ -33,11 +33,11 @@ def download(cfg: LibriSpeechConfig) -> None:
 
 
 def manifests(cfg: LibriSpeechConfig) -> None:
-    """Write `cuts-<subset>.jsonl.gz` for every subset, and `train` and `dev` as their unions."""
+    """Write `cuts-<subset>.jsonl.gz` for every subset, `train` (shuffled once) and `dev` as their unions."""
     out = Path(cfg.out)
     for subset in cfg.subsets:
         write_manifest(out, subset, utterances(corpus_root(cfg), subset), num_workers=cfg.num_workers)
-    write_union(out, "train", cfg.train)
+    write_union(out, "train", cfg.train, shuffled=True)
     write_union(out, "dev", cfg.dev)
     describe_noise(out, cfg.musan, cfg.rirs, num_workers=cfg.num_workers)
 
@@ -49,7 +49,7 @@ def features(cfg: LibriSpeechConfig) -> None:
     out = Path(cfg.out)
     speeds = {subset: cfg.speeds if subset in cfg.train else ORIGINAL_SPEED for subset in cfg.subsets}
     store_splits(out, speeds, num_workers=cfg.num_workers)
-    write_union(out, "train", cfg.train, feats_path)
+    write_union(out, "train", cfg.train, feats_path, shuffled=True)
     write_union(out, "dev", cfg.dev, feats_path)
 
 
@@ -59,7 +59,7 @@ def tokenizer(cfg: LibriSpeechConfig) -> None:
         model = Path(cfg.bpe_model).read_bytes()
         write_tokenizer(Path(cfg.out), [model], lambda: BpeTokenizer(model))
         return
-    texts = [transcript(cut) for cut in read_cuts(cuts_path(cfg.out, "train"), lazy=True)]
+    texts = [transcript(cut) for subset in cfg.train for cut in read_cuts(cuts_path(cfg.out, subset), lazy=True)]
     write_tokenizer(Path(cfg.out), [cfg.vocab_size, *texts], lambda: BpeTokenizer.train(texts, cfg.vocab_size))
 
 

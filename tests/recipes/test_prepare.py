@@ -65,7 +65,9 @@ def test_manifests_say_what_was_written(corpus, prepared):
     assert quarantined(prepared) == {}
     for union, parts in UNIONS[recipe].items():
         expected = [cut.id for part in parts for cut in read_cuts(cuts_path(prepared, part))]
-        assert [cut.id for cut in read_cuts(cuts_path(prepared, union))] == expected
+        found_ids = [cut.id for cut in read_cuts(cuts_path(prepared, union))]
+        assert sorted(found_ids) == sorted(expected)
+        assert (found_ids == expected) == (union != "train")  # which is shuffled
 
 
 def test_manifests_agree_with_lhotse(corpus, prepared):
@@ -194,6 +196,25 @@ def test_stored_features(librispeech, tmp_path):
     plain = read_cuts(cuts_path(out, "train"))
     assert len(stored) == 2 * len(plain) and all(cut.has_features for cut in stored)
     assert len(read_cuts(out / "feats-dev.jsonl.gz")) == len(read_cuts(cuts_path(out, "dev")))
+
+
+def test_training_subsets_are_mixed_in_an_order_that_repeats(aishell, tmp_path):
+    """Any two lists will do. Whole cuts are compared: mixing changes their order and nothing else."""
+    prepare("aishell", aishell.root, tmp_path)
+    parts = ["train", "dev"]
+    manifests.write_union(tmp_path, "plain", parts)
+    manifests.write_union(tmp_path, "mixed", parts, shuffled=True)
+    plain, mixed = (list(read_cuts(cuts_path(tmp_path, name))) for name in ("plain", "mixed"))
+    assert [cut.id for cut in plain] == [cut.id for part in parts for cut in read_cuts(cuts_path(tmp_path, part))]
+    assert mixed != plain and sorted(mixed, key=lambda cut: cut.id) == sorted(plain, key=lambda cut: cut.id)
+    in_dev = [cut.id in {cut.id for cut in read_cuts(cuts_path(tmp_path, "dev"))} for cut in mixed]
+    assert any(in_dev[: len(in_dev) // 2]) and any(in_dev[len(in_dev) // 2 :])
+    manifests.write_union(tmp_path, "again", parts[::-1], shuffled=True)
+    assert list(read_cuts(cuts_path(tmp_path, "again"))) == mixed  # whatever the order of the parts
+    assert not list(tmp_path.glob(".order-*"))
+    before = cuts_path(tmp_path, "mixed").stat().st_mtime_ns
+    manifests.write_union(tmp_path, "mixed", parts, shuffled=True)
+    assert cuts_path(tmp_path, "mixed").stat().st_mtime_ns == before
 
 
 def test_noise_is_listed_in_windows(aishell, tmp_path):
