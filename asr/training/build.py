@@ -47,6 +47,7 @@ from asr.training.world import World, join_world
 logger = logging.getLogger(__name__)
 
 _PROBED_CUTS = 100_000  # among which lengths of batches are chosen
+_TRAINED = 100_000.0  # where that clock stands for a model that has been trained, as published
 _REFERENCE_S = 600.0  # audio that one unit of the regularisation clock stands for, as published
 
 
@@ -95,7 +96,7 @@ def build_trainer(config: RunConfig) -> Trainer:
         world_size=world.size,
     )
     schedule = build_schedule(config.schedule, base_lr=config.optim.lr, num_steps=training.num_steps)
-    clock = RegularisationClock(training.regularisation_start, regularisation_per_step(config, world))
+    clock = RegularisationClock(regularisation_start(config), regularisation_per_step(config, world))
     rescue = Rescue(objective, snapshot, run_dir, training, clock)
     return Trainer(
         config=training,
@@ -171,7 +172,7 @@ def fitting_batches(
     capacity = None
     if world.is_first:  # alone, or processes would disturb each other's measurements
         limit = memory_limit(training.memory_limit_gb, world.device)
-        set_schedule_position(snapshot.model, training.regularisation_start)
+        set_schedule_position(snapshot.model, regularisation_start(config))
         cuts = islice(usable(all_cuts(config.data), tokenizer, config.data), _PROBED_CUTS)
         capacity = fit_batches(
             MemoryProbe(objective, snapshot, training.precision, limit, config.longest_s, training.recompute),
@@ -201,6 +202,14 @@ def build_model(config: RunConfig, tokenizer: Tokenizer) -> Transducer:
         mean, deviation = feature_stats(heard_cuts(config.data, config.data.train))
         model.feature_norm.set(mean, deviation)
     return model
+
+
+def regularisation_start(config: RunConfig) -> float:
+    """Where the schedules of dropout and the like begin: at their ends, for a model that was trained before."""
+    training = config.training
+    if training.regularisation_start is not None:
+        return training.regularisation_start
+    return _TRAINED if config.finetune is not None or training.warm_start is not None else 0.0
 
 
 def regularisation_per_step(config: RunConfig, world: World) -> float:

@@ -53,8 +53,9 @@ class TrainingConfig:
     by `data.max_duration_s`."""
     num_threads: int | None = None
     """CPU threads of the training process; null leaves torch's choice."""
-    regularisation_start: float = 0.0
-    """Position at which the schedules of dropout and the like begin; one unit stands for 600 s of audio."""
+    regularisation_start: float | None = None
+    """Position at which the schedules of dropout and the like begin; one unit stands for 600 s of audio; null: 0, or
+    100 000, where all of them have ended, for a run with finetune.start or warm_start."""
     regularisation_per_step: float | None = None
     """Units by which that position moves per step; null: the audio of one full batch over 600 s."""
     log_every: int = 50
@@ -96,7 +97,7 @@ class TrainingConfig:
             raise ConfigError(f"training.ema_decay={self.ema_decay} must lie between 0 and 1; null: none is kept")
         if self.validate_every < 0:
             raise ConfigError(f"training.validate_every={self.validate_every} must be 0 (only at the end) or more")
-        if self.regularisation_start < 0 or (self.regularisation_per_step or 0) < 0:
+        if (self.regularisation_start or 0) < 0 or (self.regularisation_per_step or 0) < 0:
             raise ConfigError("training.regularisation_start and training.regularisation_per_step must not be negative")
         if self.num_threads is not None and self.num_threads < 1:
             raise ConfigError(f"training.num_threads={self.num_threads} must be at least 1; null leaves torch's choice")

@@ -16,7 +16,7 @@ from asr.cli.main import main
 from asr.config.compose import compose
 from asr.data import DataConfig, all_cuts
 from asr.errors import CheckpointError, ConfigError
-from asr.training.build import build_trainer
+from asr.training.build import build_trainer, regularisation_start
 from asr.training.canary import before_and_after
 from tests.training import troubles
 from tests.training.child import asr
@@ -63,6 +63,22 @@ def test_starts_where_the_checkpoint_is_with_its_shape(corpus, trained, tmp_path
     assert [row["step"] for row in watched] == [0, 2]
     assert all(row["canary_wer"] == row["wer"] for row in watched), "here they are the same set"
     assert f"error rate from step 0 to step 2: dev {watched[0]['wer']:.2f} to" in said and "canary" in said
+
+
+@pytest.mark.parametrize(
+    ("changes", "start"),
+    [
+        (["finetune.start=x"], 100_000.0),
+        (["training.warm_start=x"], 100_000.0),
+        ([], 0.0),
+        (["finetune.start=x", "training.regularisation_start=0"], 0.0),
+        (["finetune.start=x", "recipe=digits"], 20_000.0),
+    ],
+)
+def test_regularisation_begins_at_its_end(changes, start):
+    """The position that is published for fine-tuning (icefall, finetune.py), unless a setting says otherwise."""
+    recipe = [] if "recipe=digits" in changes else ["recipe=librispeech"]
+    assert regularisation_start(compose("train", [*recipe, *changes])) == start
 
 
 def test_frozen_names_stay(corpus, trained, tmp_path):
