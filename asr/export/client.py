@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import kaldialign
 import numpy as np
 import torch
 
@@ -77,6 +78,13 @@ class ClientReport:
     def num_different(self) -> int:
         """Recordings where the client and the library said something else, or at other times."""
         return sum(row.client != row.library for row in self.rows)
+
+    @property
+    def agreement(self) -> float:
+        """Share of tokens on which the client and the library agree, whenever they come: 0 to 1."""
+        pairs = [[[symbol for symbol, _ in side] for side in (row.library, row.client)] for row in self.rows]
+        edits = sum(kaldialign.edit_distance(*pair)["total"] for pair in pairs)
+        return 1.0 - edits / max(sum(max(map(len, pair)) for pair in pairs), 1)
 
 
 def verify_in_client(
