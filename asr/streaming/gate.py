@@ -27,7 +27,7 @@ class VoiceGate:
 
     def __init__(self, config: GateConfig):
         self._ratio = 10 ** (config.margin_db / 10)
-        self._hang_over = round(100 * config.hang_over_s)
+        self._hang_over = max(round(100 * config.hang_over_s), 1)  # a frame in which somebody speaks is itself open
         self._recent: Tensor | None = None  # band powers of the last frames, for the average
         self._blocks: deque[Tensor] = deque(maxlen=max(round(100 * config.memory_s / BLOCK_FRAMES), 1))
         self._lowest = torch.full((NUM_BANDS,), torch.inf)  # of the block at hand

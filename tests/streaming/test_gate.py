@@ -52,6 +52,12 @@ def test_opens_for_speech_and_closes_behind_it(clips):
     assert opened[600:640].any() and not opened[660:].any(), "hang-over, and its end"
 
 
+@pytest.mark.parametrize("hang_over_s", [0.0, 0.004])
+def test_opens_for_speech_without_hang_over_too(clips, hang_over_s):
+    opened = marks(torch.cat([room(64000), clips[3][: 2 * 16000]]), GateConfig(hang_over_s=hang_over_s))
+    assert not opened[60:395].any() and opened[420:580].float().mean() > 0.5
+
+
 @pytest.mark.parametrize("cut", [1, 7, 50, 333])
 def test_marks_do_not_depend_on_the_pieces(clips, cut):
     samples = torch.cat([room(40000), *clips, torch.zeros(40000)])
