@@ -20,7 +20,7 @@ class LimitConfig:
     session_s: float = 3600.0
     """Seconds a stream may last, on the clock and in audio; then it is finished and answered."""
     idle_s: float = 30.0
-    """Seconds without a message after which a stream is finished and answered."""
+    """Seconds without a message, empty ones aside, after which a stream is finished and answered."""
     start_s: float = 10.0
     """Seconds a client has for its first message."""
     send_s: float = 10.0

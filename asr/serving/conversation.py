@@ -29,10 +29,10 @@ async def converse(socket: WebSocket, engine: Engine, limits: LimitConfig, *, to
     """Serve an accepted connection until its stream is answered, or the client is gone."""
     try:
         start = await _hear_start(socket, limits.start_s, token)
+        session = engine.open(start.sample_rate)
     except Refusal as refusal:
         await turn_away(socket, refusal)
         return
-    session = engine.open(start.sample_rate)
     talking = asyncio.create_task(_talk(socket, session, limits.send_s))
     listening = asyncio.create_task(_listen(socket, session, start.encoding, limits))
     try:
@@ -82,19 +82,19 @@ async def _unless_closed(sending: Coroutine[Any, Any, None]) -> None:
 
 async def _listen(socket: WebSocket, session: Session, encoding: str, limits: LimitConfig) -> None:
     """Take what comes until the client is gone, or `_talk` has had the last word."""
-    deadline, refused = time.monotonic() + limits.session_s, 0
+    deadline, idle_at, refused = time.monotonic() + limits.session_s, time.monotonic() + limits.idle_s, 0
     while True:
-        rest_s = max(deadline - time.monotonic(), 0.0)
+        message: str | bytes = b""
         try:
-            limit_s = None if session.ended else min(limits.idle_s, rest_s)
-            message = await asyncio.wait_for(_receive(socket), limit_s)
+            rest_s = max(min(deadline, idle_at) - time.monotonic(), 0.0)
+            message = await asyncio.wait_for(_receive(socket), None if session.ended else rest_s)
             if isinstance(message, bytes):
                 await session.put(decode_audio(message, encoding))
             else:
                 parse_end(message)
                 session.end("end")
         except asyncio.TimeoutError:
-            session.end("idle" if limits.idle_s < rest_s else "limit")
+            session.end("idle" if idle_at < deadline else "limit")
         except Refusal as refusal:
             session.fail(str(refusal), close_code=refusal.code)
         except StreamError as error:
@@ -102,6 +102,8 @@ async def _listen(socket: WebSocket, session: Session, encoding: str, limits: Li
             session.tell(error_event(str(error), fatal=False))
             if refused > limits.refused_messages:
                 session.fail(f"more than {limits.refused_messages} messages were refused", close_code=UNACCEPTABLE)
+        if message:  # an empty one says nothing, not even that somebody is there
+            idle_at = time.monotonic() + limits.idle_s
         if session.audio_s > limits.session_s or time.monotonic() > deadline:
             session.end("limit")
 

@@ -48,8 +48,8 @@ class Session:
         return (self._num_heard + self._num_waiting) / self._sample_rate
 
     async def put(self, samples: np.ndarray) -> None:
-        """Take (N,) samples; waits while too many of them are there already. Ignored after the end."""
-        if self.ended:
+        """Take (N,) samples; waits while too many of them are there already. Ignored where N is 0, and after the end."""
+        if self.ended or not len(samples):  # empty pieces would pile up below every limit
             return
         self._inbox.append(samples)
         self._num_waiting += len(samples)

@@ -59,6 +59,18 @@ def test_audio_waits_outside_while_too_much_waits_inside(digits):
     asyncio.run(story())
 
 
+def test_empty_pieces_are_not_kept(digits):
+    """They would never be too many to wait, and never make a chunk."""
+
+    async def story() -> None:
+        session = Engine(digits, ServeConfig(), backlog_s=1.0).open(16000)
+        for _ in range(1000):
+            await session.put(np.zeros(0, np.float32))
+        assert not session._inbox and not session.has_work
+
+    asyncio.run(story())
+
+
 def test_partial_words_give_way_to_newer_ones(digits):
     async def story() -> list[str]:
         session = Engine(digits, ServeConfig(), backlog_s=1.0).open(16000)

@@ -130,5 +130,20 @@ async def stalls(socket: ClientConnection, recording: Recording, draw: random.Ra
         raise Wrong("a silent client was not answered")
 
 
+async def pesters(socket: ClientConnection, recording: Recording, draw: random.Random) -> None:
+    """Says half of it, and then nothing, again and again, in empty messages: that is no sign of life."""
+    await start(socket, recording)
+    listening = asyncio.create_task(answers(socket))
+    await send(socket, recording, draw, share=0.5)
+    try:
+        while not listening.done():
+            await socket.send(b"")
+            await asyncio.sleep(0.01)
+    except ConnectionClosed:
+        pass
+    if (await listening)[-1].get("reason") != "idle":
+        raise Wrong("a client of empty messages was not answered")
+
+
 Visit = Callable[[ClientConnection, Recording, random.Random], Awaitable[None]]
-RUDE: list[Visit] = [nan, drips, vanishes, leaves, babbles, shouts, stalls]
+RUDE: list[Visit] = [nan, drips, vanishes, leaves, babbles, shouts, stalls, pesters]
