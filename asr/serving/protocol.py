@@ -66,9 +66,9 @@ def parse_start(text: str, *, token: str | None) -> Start:
     said = _parse(text)
     if said["type"] != "start":
         raise Refusal(
-            UNACCEPTABLE, f'the first message is of type {said["type"]!r}; begin with {{"type": "start", ...}}'
+            UNACCEPTABLE, f'the first message is of type {_short(said["type"])}; begin with {{"type": "start", ...}}'
         )
-    if token is not None and not hmac.compare_digest(str(said.get("token", "")).encode(), token.encode()):
+    if token is not None and not hmac.compare_digest(_bytes(str(said.get("token", ""))), _bytes(token)):
         raise Refusal(POLICY, "the token is missing or wrong; put the server's token into the start message")
     rate, encoding = said.get("sample_rate"), said.get("encoding", "float32")
     if isinstance(rate, bool) or rate not in SAMPLE_RATES:
@@ -117,6 +117,11 @@ def _parse(text: str) -> dict[str, Any]:
     if not isinstance(said, dict) or not isinstance(said.get("type"), str):
         raise Refusal(UNACCEPTABLE, f'a text message is no object with a "type": {_short(text)}; see the protocol')
     return said
+
+
+def _bytes(text: str) -> bytes:
+    """JSON may hold halves of characters, which UTF-8 proper does not spell."""
+    return text.encode("utf-8", "surrogatepass")
 
 
 def _short(value: object) -> str:

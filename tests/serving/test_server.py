@@ -159,6 +159,11 @@ def test_misdeeds_end_their_own_stream_alone(server, strings, case):
 
 REFUSED = {
     "no start": ('{"type": "end"}', 1003, "begin with"),
+    "long type": (
+        '{"type": "%s"}' % ("x" * 9999),
+        1003,
+        "is of type 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx...; begin",
+    ),
     "audio": (b"\0" * 8, 1003, "audio came before"),
     "garbage": ("hello", 1003, "no JSON"),
     "no rate": ('{"type": "start"}', 1003, "sample_rate=None is not served"),
@@ -243,7 +248,7 @@ def test_too_many_clients(digits, strings):
 
 def test_tokens(digits):
     with serving(digits, token=TOKEN) as server:
-        for given in ({}, {"token": "sesame"}, {"token": None}, {"token": 7}, {"token": "öffne"}):
+        for given in ({}, {"token": "sesame"}, {"token": None}, {"token": 7}, {"token": "öffne"}, {"token": "\ud800"}):
             with Client(server.address) as client:
                 client.start(**given)
                 (said,) = client.hear_all()
@@ -278,6 +283,19 @@ def test_silent_clients_and_long_streams_are_answered(digits, strings):
     with serving(digits, limits=LimitConfig(session_s=3.0)) as server:
         said = ask(server, np.concatenate([samples] * 4))
         assert said[-1]["reason"] == "limit" and said[-1]["audio_s"] < 3.5 and words(said)
+
+
+def test_empty_messages_are_no_sign_of_life(digits, strings):
+    with serving(digits, limits=LimitConfig(idle_s=1.0)) as server, Client(server.address) as client:
+        client.start()
+        client.send(strings[0].samples.numpy())
+        deadline = time.monotonic() + 20
+        with pytest.raises(ConnectionClosed):
+            while time.monotonic() < deadline:
+                client.socket.send(b"")
+                time.sleep(0.01)
+        said = client.hear_all()
+    assert words(said) == strings[0].text and said[-1]["reason"] == "idle"
 
 
 def test_whoever_waits_for_the_answer_is_not_idle(digits, strings, monkeypatch):
