@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,7 +12,10 @@ from torch import Tensor
 from asr.models.transducer import Transducer
 from asr.optim import ScaledAdam, parameter_groups
 from asr.training.objective import TransducerObjective
+from asr.training.precision import Precision
+from asr.training.recompute import recompute_layers
 from asr.training.run_config import RunConfig
+from asr.training.world import own_device
 
 CPU_AUDIO_S = 20.0
 """Audio of a probe where there is no GPU: enough to keep a core busy, little enough to wait for."""
@@ -31,6 +34,7 @@ class Probe(NamedTuple):
     bytes_per_s: float
     """Memory that grows with the batch, per second of audio."""
     device: str
+    """Its name, and how it computed."""
 
     @property
     def audio_s(self) -> float:
@@ -39,8 +43,11 @@ class Probe(NamedTuple):
 
 def probe_bins(config: RunConfig) -> Iterator[Probe]:
     """Batches of short, middling and long utterances, one after the other; draws from torch's generator."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    training = config.training
+    device, precision = own_device(training.device), training.precision
     model = Transducer(config.model).to(device).train()
+    recomputes = training.recompute and recompute_layers(model) > 0
+    how = f"{_name(device)} in {precision.value}" + (", layers recomputed" if recomputes else "")
     objective = TransducerObjective(model, config.loss, config.consistency).train()
     optimizer = ScaledAdam(parameter_groups(model), config.optim)
     longest = config.data.max_utterance_s
@@ -48,11 +55,11 @@ def probe_bins(config: RunConfig) -> Iterator[Probe]:
         audio_s = min(config.data.max_duration_s, CPU_AUDIO_S if device.type == "cpu" else float("inf"))
         rows = max(int(audio_s / duration_s), 1)
         batch = _made_up(rows, duration_s, config.model.vocab_size, device)
-        _step(objective, optimizer, batch)  # the first one is slow: kernels are chosen, memory is asked for
+        _step(objective, optimizer, batch, precision)  # slow: kernels are chosen, memory is asked for
         started = time.perf_counter()
-        _step(objective, optimizer, batch)
+        _step(objective, optimizer, batch, precision)
         elapsed = time.perf_counter() - started
-        yield Probe(duration_s, rows, elapsed, _batch_bytes(objective, batch) / (rows * duration_s), _name(device))
+        yield Probe(duration_s, rows, elapsed, _batch_bytes(objective, batch, precision) / (rows * duration_s), how)
 
 
 def _made_up(rows: int, duration_s: float, vocab_size: int, device: torch.device) -> tuple[Tensor, ...]:
@@ -63,20 +70,27 @@ def _made_up(rows: int, duration_s: float, vocab_size: int, device: torch.device
     return tuple(x.to(device) for x in (torch.randn(rows, frames, 80) - 8.0, lens, tokens, token_lens))
 
 
-def _step(objective: TransducerObjective, optimizer: ScaledAdam, batch: tuple[Tensor, ...]) -> None:
-    objective(*batch, step=1).total.backward()
+def _loss(objective: TransducerObjective, batch: tuple[Tensor, ...], precision: Precision) -> Tensor:
+    with precision.autocast(batch[0].device):
+        return objective(*batch, step=1).total
+
+
+def _step(
+    objective: TransducerObjective, optimizer: ScaledAdam, batch: tuple[Tensor, ...], precision: Precision
+) -> None:
+    _loss(objective, batch, precision).backward()
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     if batch[0].is_cuda:
         torch.cuda.synchronize()
 
 
-def _batch_bytes(objective: TransducerObjective, batch: tuple[Tensor, ...]) -> float:
+def _batch_bytes(objective: TransducerObjective, batch: tuple[Tensor, ...], precision: Precision) -> float:
     """Memory at the peak of a step beyond what was held before; on a CPU, what backward needs of forward."""
     if batch[0].is_cuda:
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
-        objective(*batch, step=1).total.backward()
+        _loss(objective, batch, precision).backward()
         gradients = sum(4 * p.numel() for p in objective.parameters() if p.grad is not None)
         peak = torch.cuda.max_memory_allocated() - before - gradients
         objective.zero_grad(set_to_none=True)
@@ -86,14 +100,22 @@ def _batch_bytes(objective: TransducerObjective, batch: tuple[Tensor, ...]) -> f
 
     def note(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
-        if storage.data_ptr() not in parameters:
+        if storage.data_ptr() not in parameters and not _is_of_weights(tensor):
             kept[storage.data_ptr()] = storage.nbytes()
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        loss = objective(*batch, step=1).total  # alive until all is counted, or freed memory would be counted twice
+        loss = _loss(objective, batch, precision)  # alive until all is counted, or freed memory would be counted twice
     del loss
     return sum(kept.values())
+
+
+def _is_of_weights(tensor: Tensor) -> bool:
+    """Whether a tensor is made of a parameter alone, such as its copy in 16 bits, which no batch makes larger."""
+    node: Any = tensor.grad_fn
+    while node is not None and len(node.next_functions) == 1:
+        node = node.next_functions[0][0]
+    return hasattr(node, "variable")
 
 
 def _name(device: torch.device) -> str:

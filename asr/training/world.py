@@ -100,7 +100,7 @@ def join_world(device: str | None) -> World:
         ConfigError: the device is not there.
     """
     rank, size, local = (int(os.environ.get(name, default)) for name, default in _ENVIRONMENT)
-    found = _device(device, local)
+    found = own_device(device, local)
     if size > 1 and not distributed.is_initialized():
         distributed.init_process_group("nccl" if found.type == "cuda" else "gloo")
     return World(rank, size, found)
@@ -109,7 +109,8 @@ def join_world(device: str | None) -> World:
 _ENVIRONMENT = (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))
 
 
-def _device(wish: str | None, local_rank: int) -> torch.device:
+def own_device(wish: str | None, local_rank: int = 0) -> torch.device:
+    """Where process `local_rank` of this machine computes; raises ConfigError where that is not there."""
     name = wish or ("cuda" if torch.cuda.is_available() else "cpu")
     if not name.startswith("cuda"):
         return torch.device(name)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 import torch
 
 from asr.cli.main import main
 from asr.config.compose import compose
 from asr.data import cuts_path, feats_path, read_cuts
+from asr.errors import ConfigError
 from asr.models.transducer import Transducer, count_parameters
 from asr.training.build import build_trainer
-from asr.training.plan import encoder_flops, epoch_audio, steps_per_epoch
+from asr.training.plan import encoder_flops, epoch_audio, make_plan, steps_per_epoch
+from asr.training.probe import _is_of_weights, probe_bins
 from tests.training.tiny import overrides
 
 
@@ -72,3 +76,44 @@ def test_command_shows_the_plan_and_writes_nothing(corpus, tmp_path, capsys):
     assert status == 0 and not (tmp_path / "run").exists()
     for word in (parameters, "GFLOPs", "memory of a batch", "time per epoch", "measured", "counted"):
         assert word in " ".join(shown.split()), word
+
+
+def measured(corpus, tmp_path, *more: str) -> list:
+    torch.manual_seed(0)
+    random.seed(0)
+    settings = ["data.max_utterance_s=1.5", "training.device=cpu", *more]
+    return list(probe_bins(compose("train", overrides(corpus, tmp_path, *settings))))
+
+
+def test_steps_are_measured_as_the_run_takes_them(corpus, tmp_path):
+    plain = measured(corpus, tmp_path)
+    narrow = measured(corpus, tmp_path, "training.precision=BF16")
+    forgetful = measured(corpus, tmp_path, "training.recompute=true")
+    assert all(probe.device.endswith("in fp32") for probe in plain)
+    assert all(probe.device.endswith("in bf16") for probe in narrow)
+    assert all(probe.device.endswith("in fp32, layers recomputed") for probe in forgetful)
+    for fewer in (narrow, forgetful):
+        assert fewer[0].bytes_per_s < plain[0].bytes_per_s
+    with pytest.raises(ConfigError, match="training.device=cuda:99 .* is not there"):
+        measured(corpus, tmp_path, "training.device=cuda:99")
+
+
+def test_a_plan_says_how_it_measured(corpus, tmp_path):
+    settings = ["data.max_utterance_s=1.5", "training.device=cpu", "training.precision=BF16"]
+    figures = {what: source for what, _, source in make_plan(compose("train", overrides(corpus, tmp_path, *settings)))}
+    assert figures["speed"].endswith("CPU threads in bf16")
+    assert "CPU threads in bf16" in figures["memory of a batch of 1.5 s utterances"]
+
+
+def test_copies_of_weights_do_not_grow_with_a_batch():
+    """In 16 bits, backward needs a copy of each weight besides what follows from the batch."""
+    layer, seen = torch.nn.Linear(3, 5), {}
+
+    def note(tensor):
+        seen[tuple(sorted(tensor.shape))] = _is_of_weights(tensor)
+        return tensor
+
+    x = torch.zeros(7, 3).requires_grad_() * 2.0
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda x: x), torch.autocast("cpu", torch.bfloat16):
+        layer(x).sum()
+    assert seen == {(3, 5): True, (3, 7): False}
