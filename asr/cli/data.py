@@ -17,7 +17,8 @@ audit reads every recording and writes out/audit.html and out/audit.json (out is
 against transcripts, silence, clipping, sample rates, the same audio or text in several splits, characters that training
 lacks.
 
-shard packs a split's audio and descriptions into tars (Lhotse Shar), to be read with data.shards=FOLDER; a corpus on
+shard packs a split's audio and descriptions into tars (Lhotse Shar), to be read with data.shards=FOLDER, or from where
+FOLDER was copied to: data.shards=s3://bucket/train, or data.shards='pipe:curl -sfL https://host/train'. A corpus on
 object storage or of very many files is read far faster so.
 """
 

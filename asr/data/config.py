@@ -8,6 +8,9 @@ from enum import Enum
 
 from asr.errors import ConfigError
 
+MAX_SHARD_CUTS = 10_000
+"""Most utterances with audio that wait in memory: 2 GB of FLAC for LibriSpeech, in every process."""
+
 
 class FeatureSource(Enum):
     """Where features come from while training."""
@@ -29,7 +32,8 @@ class DataConfig:
     test: list[str] = field(default_factory=lambda: ["test"])
     """Names of the splits that results are reported on."""
     shards: str | None = None
-    """Read training data from tars of `asr data shard` instead: a folder, or an address that lhotse opens."""
+    """Read training data from tars of `asr data shard` instead: a folder; a URL (https://, s3://; needs smart_open);
+    or a command to which `/NAME` is added for each file, such as "pipe:curl -sfL https://host/train"."""
     exclude_speakers: list[str] = field(default_factory=list)
     """Speakers left out of training, to see how well the model does on a voice it never heard."""
     features: FeatureSource = FeatureSource.STORED
@@ -44,7 +48,8 @@ class DataConfig:
     num_buckets: int = 10
     """Groups of similar duration that batches are drawn from; 1 draws without regard to duration."""
     buffer_cuts: int = 100_000
-    """Utterances among which the order is drawn; with fewer than the corpus has, order is random only within them."""
+    """Utterances among which the order is drawn; with fewer than the corpus has, order is random only within them.
+    Those of data.shards hold their audio, some 0.2 MB each: of them no more than 10 000 are taken, whatever is set."""
     drop_last: bool = False
     """Leave out, at the end of an epoch, what does not fill a batch."""
     min_utterance_s: float = 0.1
@@ -79,6 +84,11 @@ class DataConfig:
                 f"data.min_utterance_s={self.min_utterance_s} must lie between 0 and "
                 f"data.max_utterance_s={self.max_utterance_s}"
             )
+
+    @property
+    def order_cuts(self) -> int:
+        """Utterances among which the order is really drawn: few enough for memory where they carry their audio."""
+        return self.buffer_cuts if self.shards is None else min(self.buffer_cuts, MAX_SHARD_CUTS)
 
     def padded_s(self, seconds: float) -> float:
         """How long a training batch is, padding included, whose longest utterance has so many seconds."""

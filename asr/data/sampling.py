@@ -94,7 +94,7 @@ class Sampler:
                 duration_bins=self._bins,
                 shuffle=True,
                 drop_last=cfg.drop_last,
-                buffer_size=cfg.buffer_cuts,
+                buffer_size=cfg.order_cuts,
                 # Not only for several processes: without it lhotse ends an epoch when it happens upon an empty bucket.
                 sync_buckets=True,
                 seed=derive_seed("order", cfg.seed, epoch),
