@@ -25,6 +25,8 @@ def test_sets(config: TestSetConfig, origin: dict[str, Any], *, scratch: Path) -
     """
     if (config.list is None) != (config.recordings is None):
         raise ConfigError("data.list and data.recordings go together: a list and the folder of its recordings")
+    if config.list is not None and (config.folder is not None or config.splits is not None):
+        raise ConfigError("data.list takes the place of data.folder and data.splits; leave out the one or the others")
     if config.list is not None and config.recordings is not None:
         found = {Path(config.list).stem: _from_list(config.list, config.recordings, config.levelled, scratch)}
     else:

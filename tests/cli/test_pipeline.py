@@ -133,6 +133,9 @@ def test_bad_lists(averaged, stranger, refused, tmp_path):
     assert "manifest.tsv" in refused("decode", averaged, f"data.list={strings}", f"data.recordings={tmp_path}")
     shutil.copyfile(recordings / "manifest.tsv", tmp_path / "manifest.tsv")
     assert "fsdd-zoe-2.tar" in refused("decode", averaged, f"data.list={strings}", f"data.recordings={tmp_path}")
+    for other in ("data.splits=[dev]", f"data.folder={tmp_path}"):
+        line = refused("decode", averaged, f"data.list={strings}", f"data.recordings={recordings}", other)
+        assert "data.list takes the place of data.folder and data.splits" in line
     assert "nobody" in refused(
         "decode", averaged, f"data.list={strings}", f"data.recordings={recordings}", "data.speaker=nobody"
     )
