@@ -18,10 +18,10 @@ def store_splits(out: Path, splits: Mapping[str, Sequence[float]], *, num_worker
     """
     for split, speeds in splits.items():
         manifest = out / f"cuts-{split}.jsonl.gz"
-        cuts = read_cuts(manifest)
         made_from = (manifest.stat().st_mtime_ns, repr(list(speeds)), repr(FbankConfig()))
         stage = Stage(out / f"feats-{split}" / ".stage", fingerprint(*made_from))
         if not stage.finished(feats_path(out, split)):
+            cuts = read_cuts(manifest)
             stage.begin()
             store_features(cuts, out, split, speeds=speeds, num_workers=num_workers)
             stage.finish()

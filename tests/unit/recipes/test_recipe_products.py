@@ -3,7 +3,7 @@ from asr.recipes.digits.prepare import cuts_from_list
 from asr.recipes.products import store_splits, write_character_tokenizer
 
 
-def test_features_are_stored_once_until_speeds_or_cuts_change(mara, tmp_path) -> None:
+def test_features_are_stored_once_until_speeds_or_cuts_change(mara, tmp_path, monkeypatch) -> None:
     out = tmp_path / "out"
     cuts_from_list(mara / "list.tsv", mara, out)
     (out / "cuts.jsonl.gz").rename(out / "cuts-train.jsonl.gz")
@@ -15,7 +15,9 @@ def test_features_are_stored_once_until_speeds_or_cuts_change(mara, tmp_path) ->
 
     first = store([1.0])
     assert [cut.load_features().shape for cut in read_cuts(stored)] == [(55, 80), (34, 80)]
-    assert store([1.0]) == first
+    with monkeypatch.context() as patch:
+        patch.setattr("asr.recipes.products.read_cuts", None)  # what is finished is not even looked at
+        assert store([1.0]) == first
     second = store([1.0, 1.1])
     assert second != first and len(read_cuts(stored)) == 4
     (out / "cuts-train.jsonl.gz").touch()
