@@ -12,6 +12,7 @@ from asr.cli.arguments import Arguments, parse
 from asr.cli.settings import settings
 
 if TYPE_CHECKING:
+    from asr.training.config import TrainingConfig
     from asr.training.journal import Journal, QuietJournal
     from asr.training.run_config import RunConfig
 
@@ -100,7 +101,8 @@ def run(config: Any) -> int:
     try:
         trainer.resume()
         size = f"{count_parameters(trainer.snapshot.model):,} parameters"
-        trainer.journal.line(f"{config.name}: {size}, {config.training.num_steps} steps{_company(trainer.world.size)}")
+        length = _length(config.training)
+        trainer.journal.line(f"{config.name}: {size}, {length}{_company(trainer.world.size)}")
         if trainer.world.is_first:
             save_config(config, run_dir / "config.yaml")  # not before: the folder may be that of another run
             note_start(run_dir, step=trainer.position.step, processes=trainer.world.size)
@@ -134,6 +136,11 @@ def _show_plan(config: RunConfig) -> int:
             table.add_row(*figure)
     console.print(table)
     return 0
+
+
+def _length(config: TrainingConfig) -> str:
+    """In epochs where a recipe counts them: its steps are then a bound that nobody means to reach."""
+    return f"{config.num_steps} steps" if config.num_epochs is None else f"{config.num_epochs} epochs"
 
 
 def _company(size: int) -> str:

@@ -70,7 +70,7 @@ def build_trainer(config: RunConfig) -> Trainer:
     config, start = start_of(config)
     tokenizer = load_tokenizer(Path(config.data.folder) / "tokenizer.json") if start is None else start.tokenizer
     run_dir = Path(config.run_dir)
-    journal = Journal(run_dir, num_steps=training.num_steps, wandb=training.wandb) if world.is_first else QuietJournal()
+    journal = open_journal(run_dir, training) if world.is_first else QuietJournal()
     model = build_model(config, tokenizer) if start is None else start.model
     if start is not None and config.finetune is not None:
         seed_everything(training.seed, 1)
@@ -108,6 +108,11 @@ def build_trainer(config: RunConfig) -> Trainer:
         validate=build_validation(config, model, tokenizer, journal, world),
         validate_first=start is not None,
     )
+
+
+def open_journal(run_dir: Path, config: TrainingConfig) -> Journal:
+    """Where the numbers of a run go."""
+    return Journal(run_dir, num_steps=config.num_steps, num_epochs=config.num_epochs, wandb=config.wandb)
 
 
 def other_batch(config: TrainingConfig, world: World) -> str | None:

@@ -24,11 +24,21 @@ class Journal:
     Args:
         run_dir: metrics.jsonl and tensorboard/ go there.
         num_steps: length of the run, for the progress bar.
+        num_epochs: its length where passes over the data are counted: its steps are not known before `begin_epoch`
+            says them.
         wandb: name of a Weights & Biases project that gets all numbers, too; None: none does.
         console: where the bar is drawn; lines of text where the console is no terminal.
     """
 
-    def __init__(self, run_dir: Path, *, num_steps: int, wandb: str | None = None, console: Console | None = None):
+    def __init__(
+        self,
+        run_dir: Path,
+        *,
+        num_steps: int,
+        num_epochs: int | None = None,
+        wandb: str | None = None,
+        console: Console | None = None,
+    ):
         from torch.utils.tensorboard import SummaryWriter
 
         run_dir.mkdir(parents=True, exist_ok=True)
@@ -39,7 +49,8 @@ class Journal:
         self._console = console or Console(stderr=True, soft_wrap=True)
         self._bar = _progress(self._console)
         self._task: TaskID | None = None
-        self._num_steps = num_steps
+        self._num_steps = num_steps if num_epochs is None else None
+        self._epoch, self._num_epochs = 0, num_epochs
         self._first_step, self._begun = 0, time.monotonic()
 
     def start(self, step: int) -> None:
@@ -47,11 +58,18 @@ class Journal:
         self._first_step, self._begun = step, time.monotonic()
         if self._console.is_terminal:
             self._bar.start()
-        self._task = self._bar.add_task("train", total=self._num_steps, completed=step, text="")
+        place = self._place(step)
+        self._task = self._bar.add_task("train", total=self._num_steps, completed=step, place=place, text="")
+
+    def begin_epoch(self, epoch: int, num_steps: int | None) -> None:
+        """Take in the number of an epoch, from 0, and how many steps the run will have; None: nobody knows."""
+        self._epoch, self._num_steps = epoch, num_steps
+        if self._task is not None:
+            self._bar.update(self._task, total=num_steps)
 
     def advance(self, step: int, text: str) -> None:
         if self._task is not None:
-            self._bar.update(self._task, completed=step, text=text)
+            self._bar.update(self._task, completed=step, place=self._place(step), text=text)
 
     def record(self, kind: str, step: int, numbers: dict[str, Any]) -> None:
         """Append one line to metrics.jsonl and to TensorBoard under `kind`."""
@@ -69,11 +87,18 @@ class Journal:
     def _plain(self, step: int, numbers: dict[str, Any]) -> str:
         """The bar in words, for logs."""
         elapsed, done = time.monotonic() - self._begun, step - self._first_step
-        left_s = elapsed / max(done, 1) * (self._num_steps - step)
+        left = ""
+        if self._num_steps is not None:
+            left = f"  {elapsed / max(done, 1) * (self._num_steps - step) / 60:.1f} min left"
         return (
-            f"step {step}/{self._num_steps}  loss {numbers['loss']:.3f}  lr {numbers['lr']:.4f}  "
-            f"{numbers['utterances_per_s']:.1f} utt/s  {left_s / 60:.1f} min left"
+            f"step {self._place(step)}  loss {numbers['loss']:.3f}  lr {numbers['lr']:.4f}  "
+            f"{numbers['utterances_per_s']:.1f} utt/s{left}"
         )
+
+    def _place(self, step: int) -> str:
+        """How far the run is, as far as known."""
+        steps = str(step) if self._num_steps is None else f"{step}/{self._num_steps}"
+        return steps if self._num_epochs is None else f"{steps}, epoch {self._epoch + 1}/{self._num_epochs}"
 
     def line(self, text: str) -> None:
         """Say something, above the bar."""
@@ -99,6 +124,8 @@ class QuietJournal:
     """For processes that leave the speaking to the first: all they have to say goes to their log file."""
 
     def start(self, step: int) -> None: ...
+
+    def begin_epoch(self, epoch: int, num_steps: int | None) -> None: ...
 
     def advance(self, step: int, text: str) -> None: ...
 
@@ -130,7 +157,7 @@ def _progress(console: Console) -> Progress:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        TextColumn("{task.completed}/{task.total}"),
+        TextColumn("{task.fields[place]}"),
         TextColumn("{task.fields[text]}"),
         TimeElapsedColumn(),
         TextColumn("left"),

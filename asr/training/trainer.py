@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
@@ -91,6 +92,16 @@ class Trainer:
         all_epochs = config.num_epochs is not None and position.epoch >= config.num_epochs
         return position.step >= config.num_steps or all_epochs
 
+    def _num_steps(self) -> int | None:
+        """Of the whole run: where epochs are counted, as if those to come were like those before; None: none was."""
+        position, config = self.position, self.config
+        if config.num_epochs is None:
+            return config.num_steps
+        if position.epoch == 0:
+            return None
+        before = position.step - math.ceil(position.consumed / config.accumulate)  # steps of epochs that are over
+        return min(round(before / position.epoch * config.num_epochs), config.num_steps)
+
     def resume(self) -> None:
         """Take over the newest good checkpoint, where there is one; only the first call does anything.
 
@@ -107,6 +118,7 @@ class Trainer:
 
     def _run_epoch(self, stop: StopRequest) -> None:
         self._marks = time.process_time(), time.monotonic()
+        self.journal.begin_epoch(self.position.epoch, self._num_steps())
         steps = 0
         for batches in _steps(
             self.data.epoch(self.position.epoch, skip=self.position.consumed), self.config.accumulate

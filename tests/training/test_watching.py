@@ -36,6 +36,38 @@ def test_page_of_a_run(corpus, tmp_path):
     assert all(row["wall_s"] > 0 and row["cpu_s"] > 0 and row["hours"] > 0 for row in dev), "time to accuracy"
 
 
+def test_a_run_counted_in_epochs_tells_how_far_it_is(corpus, tmp_path, capsys):
+    """Its bound of steps is no measure; how many there will be is known once an epoch is over."""
+    epochs = [
+        "training.num_epochs=3",
+        "training.num_steps=1000000",
+        "training.log_every=1",
+        "training.validate_every=0",
+    ]
+    assert main(["train", *overrides(corpus, tmp_path, *epochs)]) == 0
+    said = capsys.readouterr().err
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    steps = [row["step"] for row in rows if row["kind"] == "train"]
+    each = len(steps) // 3
+    assert steps == list(range(1, 3 * each + 1)) and each > 1
+    assert "parameters, 3 epochs" in said and "1000000" not in said
+    lines = [line for line in said.splitlines() if line.startswith("step ") and "utt/s" in line]
+    first, second, last = lines[0], lines[each], lines[-1]
+    assert first.startswith("step 1, epoch 1/3  loss") and "left" not in first
+    assert second.startswith(f"step {each + 1}/{3 * each}, epoch 2/3  loss") and second.endswith("min left")
+    assert last.startswith(f"step {3 * each}/{3 * each}, epoch 3/3  loss") and last.endswith(" 0.0 min left")
+
+
+def test_the_length_of_a_run_is_that_of_its_epochs(trainer):
+    """Also in the middle of one, and never above the bound of steps."""
+    run = trainer("training.num_epochs=10", "training.num_steps=1000", "training.accumulate=2")
+    position = run.position
+    position.step, position.epoch, position.consumed = 13, 2, 5
+    assert run._num_steps() == 50
+    position.step, position.consumed = 400, 0
+    assert run._num_steps() == 1000
+
+
 def test_numbers_go_to_weights_and_biases_when_asked(tmp_path, monkeypatch):
     logged: list[dict] = []
     run = SimpleNamespace(log=logged.append, finish=lambda: logged.append({}), define_metric=lambda *a, **k: None)
