@@ -10,10 +10,11 @@ import tarfile
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, BinaryIO, NamedTuple
 
 from asr.errors import DataError
 from asr.recipes.fetch import fetch
+from asr.recipes.progress import reading
 from asr.recipes.stages import Stage, fingerprint
 
 PIECE_BYTES = 1 << 20
@@ -55,7 +56,7 @@ def obtain(archive: Archive, mirrors: Sequence[str], folder: Path) -> None:
     if stage.finished():
         return
     stage.begin()
-    unpack(_from_mirrors(archive, mirrors, folder), folder)
+    unpack(_from_mirrors(archive, mirrors, folder), folder, shown=True)
     stage.finish()
 
 
@@ -76,7 +77,7 @@ def check(path: Path, checksum: str) -> None:
     """Raise DataError, and delete the file, unless it has the checksum."""
     kind, _, wanted = checksum.partition(":")
     digest = hashlib.new(kind)
-    with path.open("rb") as file:
+    with reading(path, f"checking {path.name}") as file:
         while piece := file.read(PIECE_BYTES):
             digest.update(piece)
     if digest.hexdigest() != wanted:
@@ -84,34 +85,40 @@ def check(path: Path, checksum: str) -> None:
         raise DataError(f"{path} is not what was published ({kind} {digest.hexdigest()}) and was deleted; run again")
 
 
-def unpack(archive: Path, folder: Path) -> None:
+def unpack(archive: Path, folder: Path, *, shown: bool = False) -> None:
     """Write the plain files of a tar or zip archive below `folder`.
 
+    Args:
+        shown: with a progress bar; there can be one at a time.
     Raises:
         DataError: the archive is damaged; or it holds a link, a device, or a name that leads outside.
     """
     root = folder.resolve()
     try:
-        for name, content in _members(archive):
-            target = (root / name).resolve()
-            if not target.is_relative_to(root):
-                raise DataError(f"{archive}: the member {name!r} leads outside the archive; it is not to be trusted")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with target.open("wb") as file:
-                shutil.copyfileobj(content, file, PIECE_BYTES)
+        with reading(archive, f"unpacking {archive.name}") if shown else archive.open("rb") as packed:
+            for name, content in _members(archive, packed):
+                target = (root / name).resolve()
+                if not target.is_relative_to(root):
+                    raise DataError(
+                        f"{archive}: the member {name!r} leads outside the archive; it is not to be trusted"
+                    )
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with target.open("wb") as file:
+                    shutil.copyfileobj(content, file, PIECE_BYTES)
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
         raise DataError(f"{archive} cannot be unpacked ({error}); delete it and run again") from error
 
 
-def _members(archive: Path) -> Iterator[Member]:
+def _members(archive: Path, packed: BinaryIO) -> Iterator[Member]:
+    """The plain files of an archive, which is open as `packed`."""
     if archive.suffix == ".zip":
-        with zipfile.ZipFile(archive) as packed:
-            for info in packed.infolist():
+        with zipfile.ZipFile(packed) as files:
+            for info in files.infolist():
                 if not info.is_dir():
-                    with packed.open(info) as content:  # a link's target is written as the text of a plain file
+                    with files.open(info) as content:  # a link's target is written as the text of a plain file
                         yield Member(info.filename, content)
         return
-    with tarfile.open(archive, "r|*") as stream:
+    with tarfile.open(fileobj=packed, mode="r|*") as stream:
         for member in stream:
             if member.isdir():
                 continue

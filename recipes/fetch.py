@@ -1,16 +1,17 @@
 """Downloading one file, and going on where an earlier attempt stopped."""
 
 import os
-import shutil
 import urllib.error
 import urllib.request
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 
 from asr.errors import DataError
+from asr.recipes.progress import receiving
 
 TIMEOUT_S = 60.0
 ATTEMPTS = 3
+PIECE_BYTES = 1 << 16
 
 
 def fetch(url: str, target: Path) -> None:
@@ -60,8 +61,11 @@ def _continue(url: str, part: Path) -> bool:
         if response.status != 206:
             have = 0  # the server sends everything again
         expected = response.headers.get("Content-Length")
-        with part.open("r+b" if have else "wb") as file:
+        total = None if expected is None else have + int(expected)
+        with part.open("r+b" if have else "wb") as file, receiving(part.stem, have, total) as advance:
             file.seek(have)
-            shutil.copyfileobj(response, file, length=1 << 16)
+            while piece := response.read(PIECE_BYTES):
+                file.write(piece)
+                advance(len(piece))
             size = file.tell()
-    return expected is None or size == have + int(expected)
+    return total is None or size == total

@@ -62,6 +62,26 @@ def test_the_next_mirror_is_asked(mirror, tmp_path):
     obtain(archive, [DOWN], tmp_path / "out")  # it is unpacked, which is all that counts
 
 
+@pytest.mark.parametrize("kind", ["tar.gz", "zip"])
+def test_progress_is_shown_on_a_terminal_and_nowhere_else(mirror, tmp_path, monkeypatch, capsys, kind):
+    folder, address = mirror
+    path = folder / "12" / f"dev.{kind}"
+    content = bytes(range(256)) * 9000
+    if kind == "zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("a.bin", content)
+    else:
+        tar(path, {"a.bin": content})
+    obtain(published(path), [address], tmp_path / "quiet")
+    assert capsys.readouterr().err == ""
+    monkeypatch.setenv("FORCE_COLOR", "1")  # how a terminal is told of
+    obtain(published(path), [address], tmp_path / "shown")
+    shown = capsys.readouterr().err
+    download, checking, unpacking = (shown.find(f"{what}dev.{kind}") for what in ("", "checking ", "unpacking "))
+    assert 0 <= download < checking < unpacking
+    assert (tmp_path / "shown" / "a.bin").read_bytes() == content
+
+
 def test_another_file_is_not_unpacked(mirror, tmp_path):
     folder, address = mirror
     path = tar(folder / "12" / "dev.tar.gz", {"a.txt": b"hello"})
