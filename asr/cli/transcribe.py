@@ -30,16 +30,17 @@ def main(argv: Sequence[str]) -> int:
     config = settings("stream", arguments, checkpoint=checkpoint)
     import asr
     from asr.errors import AudioError
-    from asr.features import read_audio
+    from asr.features.audio import naming, notes_at_16k, read_audio
 
     recognizer = asr.load(config.checkpoint)
     failures = 0
     for file in files:
         try:
-            audio = read_audio(file)
-            for note in audio.notes:
-                print(f"{file}: {note}", file=sys.stderr)
-            print(f"{file}\t{_text(recognizer, audio, config)}", flush=True)
+            with naming(file):
+                audio = read_audio(file)
+                for note in notes_at_16k(audio):
+                    print(f"{file}: {note}", file=sys.stderr)
+                print(f"{file}\t{_text(recognizer, audio, config)}", flush=True)
         except AudioError as error:
             failures += 1
             print(f"asr transcribe: {error}", file=sys.stderr)

@@ -14,7 +14,7 @@ import soundfile
 import torch
 from torch import Tensor
 
-from asr.errors import AudioError
+from asr.errors import AudioError, StreamError
 from asr.features.resample import Resampler
 
 _SIZE_COMPLAINT = re.compile(r"^\s*data\s*:\s*(\d+) \(should be (\d+)\)", re.MULTILINE)
@@ -67,8 +67,24 @@ def load_16k(path: Path | str, *, start_s: float = 0.0, duration_s: float | None
     audio = read_audio(path, start_s=start_s, duration_s=duration_s)
     if audio.sample_rate == 16000:
         return audio
-    note = f"resampled from {audio.sample_rate} to 16000 Hz"
-    return Audio(_resampler(audio.sample_rate)(audio.samples), 16000, (*audio.notes, note))
+    return Audio(_resampler(audio.sample_rate)(audio.samples), 16000, notes_at_16k(audio))
+
+
+def notes_at_16k(audio: Audio) -> tuple[str, ...]:
+    """What was done to a recording once it is heard at 16 kHz, by whomever: its notes, and where it is resampled."""
+    if audio.sample_rate == 16000:
+        return audio.notes
+    return *audio.notes, f"resampled from {audio.sample_rate} to 16000 Hz"
+
+
+@contextmanager
+def naming(path: Path | str) -> Iterator[None]:
+    """Whatever is found wrong with a recording meanwhile becomes an AudioError that names its file."""
+    try:
+        yield
+    except (AudioError, StreamError) as error:
+        named = str(error) if str(path) in str(error) else f"{path}: {error}"
+        raise AudioError(named) from error
 
 
 @lru_cache(maxsize=8)

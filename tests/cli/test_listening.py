@@ -1,0 +1,78 @@
+"""asr transcribe and asr stream on files of all kinds: what is wrong names its file, what is done to them is said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+import asr
+from asr.checkpoint.model import save_model
+from asr.features import Resampler
+from tests.models.digits import digits_model
+from tests.models.strings import digit_strings
+
+
+@pytest.fixture(scope="module")
+def strings(data_dir) -> list[np.ndarray]:
+    return [string.samples.numpy() for string in digit_strings(data_dir, count=2)]
+
+
+def write(path: Path, samples: np.ndarray, rate: int = 16000) -> Path:
+    soundfile.write(path, samples, rate, subtype="FLOAT")
+    return path
+
+
+def test_one_bad_file_does_not_keep_others_from_being_read(command, strings, tmp_path):
+    """Among them samples that are floats but were never scaled, which only the recogniser notices."""
+    files = [
+        write(tmp_path / "unscaled.wav", 32767 * strings[0]),
+        write(tmp_path / "well.wav", strings[0]),
+        tmp_path / "none.wav",
+    ]
+    status, out, err = command("transcribe", digits_model(), *files)
+    assert status == 1 and len(out) == 1 and out[0].startswith(f"{files[1]}\t")
+    assert [str(file) in line for file, line in zip([files[0], files[2]], err)] == [True, True] and len(err) == 2
+    assert "divide 16-bit integers by 32768" in err[0]
+
+
+def test_a_stream_names_its_bad_file(refused, strings, tmp_path):
+    file = write(tmp_path / "unscaled.wav", 32767 * strings[0])
+    assert f"{file}: samples reach" in refused("stream", digits_model(), file)
+
+
+def test_resampling_is_said(command, strings, tmp_path):
+    slow = write(tmp_path / "slow.wav", Resampler(16000, 8000)(torch.from_numpy(strings[0])).numpy(), 8000)
+    same = write(tmp_path / "same.wav", strings[0])
+    _, _, err = command("transcribe", digits_model(), slow, same)
+    assert err == [f"{slow}: resampled from 8000 to 16000 Hz"]
+    _, out, _ = command("stream", digits_model(), slow)
+    assert out[0] == "resampled from 8000 to 16000 Hz"
+
+
+def test_a_stream_of_a_file_ends_segments_where_it_is_told_to(command, strings, tmp_path):
+    pause = np.random.default_rng(0).normal(0, 1e-3, 3 * 16000).astype(np.float32)
+    file = write(tmp_path / "two.wav", np.concatenate([strings[0], pause, strings[1]]))
+    answers = {}
+    for setting in ("endpoint.pause_s=0.8", "endpoint=null"):
+        status, out, err = command("stream", digits_model(), file, setting)
+        assert status == 0, err
+        answers[setting] = [line.split(" s  ", 1)[1] for line in out if " s  " in line[:12]]
+    ends = [line for line in answers["endpoint.pause_s=0.8"] if line.endswith("  (end of segment)")]
+    first, last = ends[0].split("  (")[0], answers["endpoint.pause_s=0.8"][-1]
+    assert len(ends) == 1 and f"{first} {last}" == answers["endpoint=null"][-1]
+    assert not any("segment" in line for line in answers["endpoint=null"])
+
+
+def test_a_sample_is_scored(command, corpus, tmp_path):
+    recognizer = asr.load(digits_model())
+    origin = {"folder": str(corpus), "test": ["dev"], "name": "digits"}
+    save_model(tmp_path / "model.safetensors", recognizer.model, recognizer.tokenizer, origin=origin)
+    status, out, err = command("stream", tmp_path / "model.safetensors", "--sample")
+    assert status == 0, err
+    spoken, heard = out[0].split(": ", 1)[1], [line for line in out if " s  " in line[:12]][-1].split(" s  ", 1)[1]
+    (row,) = [line.split() for line in out if line.strip().startswith("WER %")]
+    assert (float(row[-1]) == 0) == (spoken == heard)
