@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,9 @@ in the file is executed: it is opened as tensors and plain data only.
   query_head_dim=32 value_head_dim=12 pos_head_dim=4 unmasked_dims=[192,...]
                         what shapes do not show, where it is not as published
 """
+
+_DISAMBIGUATION = re.compile(r"#\d+")
+_MOST_SYMBOLS = 1_000_000
 
 
 def main(argv: Sequence[str]) -> int:
@@ -54,11 +58,35 @@ def _tokenizer(bpe: str | None, tokens: str | None) -> Tokenizer:
     try:
         if bpe is not None:
             return BpeTokenizer(Path(bpe).read_bytes())
-        lines = Path(tokens or "").read_text(encoding="utf-8").splitlines()
+        text = Path(tokens or "").read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"cannot read {bpe or tokens}: {error.strerror}; check the path") from error
-    ids = {int(number): symbol for symbol, number in (line.split() for line in lines if line.strip())}
-    return CharTokenizer([ids.get(index, f"<{index}>") for index in range(max(ids) + 1)], word_boundary=False)
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"tokens={tokens} is no text in UTF-8; name a tokens.txt, or use bpe=FILE") from error
+    return CharTokenizer(_symbols(tokens or "", text), word_boundary=False)
+
+
+def _symbols(file: str, text: str) -> list[str]:
+    """The symbols of a tokens.txt by their ids, without those that only tell words of a lexicon apart (#0, #1, ...)."""
+    from asr.errors import ConfigError
+
+    ids: dict[int, str] = {}
+    for number, line in enumerate(text.split("\n"), start=1):
+        match line.split():
+            case []:
+                continue
+            case [symbol, index] if index.isascii() and index.isdigit() and int(index) not in ids:
+                if not _DISAMBIGUATION.fullmatch(symbol):
+                    ids[int(index)] = symbol
+            case _:
+                raise ConfigError(
+                    f"tokens={file}, line {number}: {line[:40]!r} is not a symbol and an id of its own, such as 'a 3'"
+                )
+    if not ids:
+        raise ConfigError(f"tokens={file} holds no symbols; name the tokens.txt that belongs to the checkpoint")
+    if max(ids) >= _MOST_SYMBOLS:
+        raise ConfigError(f"tokens={file} gives {ids[max(ids)]!r} the id {max(ids)}, and no model has so many symbols")
+    return [ids.get(index, f"<{index}>") for index in range(max(ids) + 1)]
 
 
 def _nested(flat: dict[str, Any], weights: dict[str, Any]) -> dict[str, Any]:
