@@ -27,11 +27,12 @@ def main(argv: Sequence[str]) -> int:
     from asr.checkpoint.model import load_model
     from asr.cli.stream import sample_of
     from asr.data.loading import load_samples
-    from asr.errors import ConfigError
+    from asr.errors import AudioError, ConfigError
     from asr.evaluation.equality import both_ways, draw_equality
     from asr.features import Fbank, load_16k
     from asr.models.encoders import kind_of
     from asr.nn.chunks import ChunkContext
+    from asr.streaming.stream import SMALLEST_STEP
 
     loaded = load_model(checkpoint)
     if not loaded.model.encoder.supports_step:
@@ -39,6 +40,9 @@ def main(argv: Sequence[str]) -> int:
     context = ChunkContext(chunk_size=config.chunk_size, left_context=config.left_context, lookahead=config.lookahead)
     samples = load_16k(files[0]).samples if files else load_samples(sample_of(checkpoint))
     features, _ = Fbank()(samples[None], torch.tensor([len(samples)]))
+    if features.shape[1] < SMALLEST_STEP:
+        what = files[0] if files else "the longest test utterance"
+        raise AudioError(f"{what} lasts {len(samples) / 16000:.4f} s, too short to encode; name a longer recording")
     both = both_ways(loaded.model, features[0], context)
     out = Path(config.out) if config.out else loaded.folder / "equality.png"
     title = f"{kind_of(loaded.model.config.encoder)}, chunk {config.chunk_size}, left {config.left_context}"

@@ -37,6 +37,12 @@ class TestSetConfig:
     """Only utterances of this speaker."""
 
 
+def check_num_threads(count: int | None) -> None:
+    """Raise ConfigError where so many CPU threads cannot be."""
+    if count is not None and count < 1:
+        raise ConfigError(f"num_threads={count} must be at least 1; null leaves torch's choice")
+
+
 @dataclass(kw_only=True)
 class DecodeConfig:
     """The root of `asr decode`."""
@@ -77,8 +83,7 @@ class DecodeConfig:
         find_device(self.device)  # checks it
         if not self.max_duration_s > 0:
             raise ConfigError(f"max_duration_s={self.max_duration_s} must be above 0")
-        if self.num_threads is not None and self.num_threads < 1:
-            raise ConfigError(f"num_threads={self.num_threads} must be at least 1; null leaves torch's choice")
+        check_num_threads(self.num_threads)
         if (self.oracle or self.attention_scale is not None) and self.search.method not in NBEST_METHODS:
             raise ConfigError(
                 f"search.method={self.search.method.value} keeps no n-best list to choose from, as oracle and "
@@ -168,6 +173,10 @@ class AdaptiveRootConfig(StreamConfig):
     data: TestSetConfig = field(default_factory=TestSetConfig)
     """What is decoded."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_num_threads(self.num_threads)
+
 
 @dataclass(kw_only=True)
 class EqualityConfig:
@@ -196,8 +205,7 @@ class ServeRootConfig(ServeConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.num_threads is not None and self.num_threads < 1:
-            raise ConfigError(f"num_threads={self.num_threads} must be at least 1; null leaves torch's choice")
+        check_num_threads(self.num_threads)
 
 
 @dataclass(kw_only=True)
