@@ -29,7 +29,7 @@ def download(cfg: DigitsConfig) -> None:
         return
     if cfg.source is not None:
         raise DataError(
-            f"{folder} lacks fsdd-{(missing or ['...'])[0]}.tar or manifest.tsv; check source={cfg.source!r}."
+            f"{folder} lacks fsdd-{(missing or ['...'])[0]}.tar or manifest.tsv; check corpus.source={cfg.source!r}."
         )
     url = cfg.url.replace("{revision}", cfg.revision)
     archive = Path(cfg.out) / "download" / f"fsdd-{cfg.revision}.tar.gz"
