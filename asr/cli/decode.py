@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import hashlib
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +42,9 @@ speed. EXP is a checkpoint, or the folder of a run.
   out=FOLDER                           where the listings and reports go
   --cfg                                print the configuration and stop
 """
+
+Setting = str | int | float | bool | None
+_LONGEST = 100  # letters of settings in a file's name, of which systems allow 255
 
 
 def main(argv: Sequence[str]) -> int:
@@ -101,7 +107,7 @@ def decode_set(
         max_duration_s=config.max_duration_s,
         progress=lambda batches: _with_progress(batches, name, len(cuts)),
     )
-    report.settings.update(checkpoint=str(loaded.path), device=str(device))
+    report.settings.update(checkpoint=str(loaded.path), device=str(device), **_chosen(config))
     path = report_path(out, report.name, config.search, context.chunk_size, context.left_context, context.lookahead)
     write_listing(path.with_suffix(".txt"), scored)
     report.save(path)
@@ -111,9 +117,50 @@ def decode_set(
 def report_path(
     out: Path, name: str, search: SearchConfig, chunk_size: int | None, left_context: int | None, lookahead: int = 0
 ) -> Path:
-    """Where the report of one decoding goes; its listing lies beside it."""
+    """Where the report of one decoding goes; its listing lies beside it.
+
+    The name holds settings of the search that are not the defaults, lest one result takes the place of another.
+    """
     ahead = f"-ahead-{lookahead}" if lookahead else ""
-    return out / f"{name}-{search.label}-chunk-{chunk_size}-left-{left_context}{ahead}.json"
+    steered = "".join(f"-{key}-{_in_a_name(value)}" for key, value in _unusual(search).items())
+    if len(steered) > _LONGEST:
+        steered = f"-{_digest(steered)}"
+    name = re.sub(r"[^\w.-]", "_", name)  # a speaker's may hold anything
+    return out / f"{name}-{search.label}-chunk-{chunk_size}-left-{left_context}{ahead}{steered}.json"
+
+
+def _chosen(config: DecodeConfig) -> dict[str, Setting]:
+    """What a report tells of the settings, beside what every report does."""
+    chosen: dict[str, Setting] = {f"search.{key}": value for key, value in _unusual(config.search).items()}
+    if config.data.speaker is not None:
+        chosen["speaker"] = config.data.speaker
+    if config.data.list is not None:
+        chosen["levelled"] = config.data.levelled
+    return chosen
+
+
+def _unusual(search: SearchConfig) -> dict[str, Setting]:
+    """Settings that are not the defaults, by their names after `search.`, but for the method; lists are texts."""
+    usual = dict(_flat(asdict(type(search)())))
+    given = {key: value for key, value in _flat(asdict(search)) if key != "method" and value != usual[key]}
+    return {key: ", ".join(value) if isinstance(value, list) else value for key, value in given.items()}
+
+
+def _flat(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _in_a_name(value: Setting) -> str:
+    """Numbers as they are; of texts, which may be paths or many phrases, a digest."""
+    return _digest(value) if isinstance(value, str) else str(value)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def _with_progress(batches: Any, name: str, total: int) -> Any:

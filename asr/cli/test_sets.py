@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def test_sets(config: TestSetConfig, origin: dict[str, Any], *, scratch: Path) -> dict[str, CutSet]:
-    """The cuts to decode, by name.
+    """The cuts to decode, by name: that of the split or list, what was not done to it, and the speaker it is cut to.
 
     Args:
         origin: what the checkpoint says of its corpus; fills in what `config` leaves open.
@@ -28,7 +28,8 @@ def test_sets(config: TestSetConfig, origin: dict[str, Any], *, scratch: Path) -
     if config.list is not None and (config.folder is not None or config.splits is not None):
         raise ConfigError("data.list takes the place of data.folder and data.splits; leave out the one or the others")
     if config.list is not None and config.recordings is not None:
-        found = {Path(config.list).stem: _from_list(config.list, config.recordings, config.levelled, scratch)}
+        name = Path(config.list).stem + ("" if config.levelled else "-raw")
+        found = {name: _from_list(config.list, config.recordings, config.levelled, scratch)}
     else:
         folder = config.folder or origin.get("folder")
         splits = config.splits or origin.get("test")
@@ -36,7 +37,9 @@ def test_sets(config: TestSetConfig, origin: dict[str, Any], *, scratch: Path) -
             raise ConfigError("the model does not say what it was tested on; set data.folder and data.splits")
         data = DataConfig(folder=folder)
         found = {split: split_cuts(data, split) for split in splits}
-    return {name: _of_speaker(name, cuts, config.speaker) for name, cuts in found.items()}
+    if config.speaker is None:
+        return found
+    return {f"{name}-{config.speaker}": _of_speaker(name, cuts, config.speaker) for name, cuts in found.items()}
 
 
 def _from_list(list_tsv: str, recordings: str, levelled: bool, scratch: Path) -> CutSet:
@@ -47,9 +50,7 @@ def _from_list(list_tsv: str, recordings: str, levelled: bool, scratch: Path) ->
     return cuts_from_list(list_tsv, recordings, folder, levelled)
 
 
-def _of_speaker(name: str, cuts: CutSet, speaker: str | None) -> CutSet:
-    if speaker is None:
-        return cuts
+def _of_speaker(name: str, cuts: CutSet, speaker: str) -> CutSet:
     kept = cuts.filter(lambda cut: cut.supervisions[0].speaker == speaker).to_eager()
     if not len(kept):
         raise DataError(f"no utterance of {name} is by speaker {speaker!r}; check data.speaker")

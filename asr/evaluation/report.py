@@ -115,10 +115,21 @@ def _in_words(reports: Sequence[Report]) -> bool:
     return all(report.unit is Unit.WORD for report in reports)
 
 
+def search_name(report: Report) -> str:
+    """The search, and its settings that are not the defaults; of long ones the end."""
+    settings = {key: _show(value) for key, value in report.settings.items() if key.startswith("search.")}
+    shown = [f"{key.removeprefix('search.')}={_end(value)}" for key, value in settings.items()]
+    return " ".join([str(report.settings.get("search", "")), *shown])
+
+
+def _end(text: str, longest: int = 24) -> str:
+    return text if len(text) <= longest else f"…{text[1 - longest :]}"
+
+
 def _search(report: Report) -> str:
     """Search, chunk and left context in few letters."""
     chunk, left = report.settings.get("chunk_size"), report.settings.get("left_context")
-    return f"{report.settings.get('search', '')} {'whole' if chunk is None else f'{chunk}/{_show(left)}'}"
+    return f"{search_name(report)} {'whole' if chunk is None else f'{chunk}/{_show(left)}'}"
 
 
 def _figures(report: Report) -> list[str]:

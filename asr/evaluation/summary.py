@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from asr.evaluation.report import Report, load_report
+from asr.evaluation.report import Report, load_report, search_name
 from asr.evaluation.waits import latency_rows
 
 _PAGE = """<!doctype html>
@@ -52,7 +52,8 @@ def summary_rows(run_dir: Path, reports: Sequence[Report]) -> list[Row]:
 
 def _report_rows(report: Report) -> list[Row]:
     counts, settings = report.counts, report.settings
-    search = f"{settings.get('search')} {settings.get('chunk_size') or 'whole'}/{settings.get('left_context') or 'all'}"
+    chunk, left = settings.get("chunk_size") or "whole", settings.get("left_context") or "all"
+    search = f"{search_name(report)} {chunk}/{left}"
     rate = (
         f"{100 * counts.rate:.2f} % ({100 * report.interval.low:.2f}–{100 * report.interval.high:.2f}), "
         f"S/D/I {counts.substitutions}/{counts.deletions}/{counts.insertions} of {counts.reference_words}"

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from asr.checkpoint.model import save_model
+from asr.cli.decode import report_path
+from asr.data import cuts_path, read_cuts
+from asr.decoding.config import HotwordConfig, LatticeConfig, SearchConfig, SearchMethod
 from asr.models.transducer import Transducer
 from asr.text import CharTokenizer
 from tests.streaming.test_encoders import tiny_model as tiny_encoder
 from tests.streaming.tiny_recognizer import tiny_model
 
+LATTICE = ("num_paths", "nbest_scale", "rescore_scale", "search_beam", "output_beam", "min_active_states")
 TOKENIZER = CharTokenizer.train(["zero one two three four five six seven eight nine"])
 
 
@@ -36,8 +42,49 @@ def test_runs_in_one_table(run, command, refused):
     assert status == 0, err
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in out[2:]]
     assert rows[:2] == rows[2:] and all(row[:2] == ["first", "zipformer"] for row in rows)
-    assert sorted(row[3:7] for row in rows[:2]) == [["7", "2", "18.0", "16/32"], ["7", "2", "18.0", "whole"]]
+    assert all(row[3:8] == ["7", "2", "18.0", "dev", "greedy"] for row in rows)
+    assert sorted(row[8] for row in rows[:2]) == ["16/32", "whole"]
     assert all(float(row[-1]) > 0 for row in rows)  # how fast each was, streamed or not
+
+
+def test_results_that_differ_in_one_setting_stand_beside_each_other(run, command, corpus):
+    folder = run("settings", tiny_model(TOKENIZER.vocab_size))
+    speaker = next(iter(read_cuts(cuts_path(corpus, "dev")))).supervisions[0].speaker
+    ways = [[], ["search.blank_penalty=2"], ["search.method=BEAM", "search.beam=2"], [f"data.speaker={speaker}"]]
+    for way in ways:
+        status, out, err = command("decode", folder, "chunk_size=16", "left_context=32", *way)
+        assert status == 0, err
+    names = {path.stem for path in (folder / "results").glob("*.json")}
+    assert names == {
+        "dev-greedy-chunk-16-left-32",
+        "dev-greedy-chunk-16-left-32-blank_penalty-2.0",
+        "dev-beam-chunk-16-left-32-beam-2",
+        f"dev-{speaker}-greedy-chunk-16-left-32",
+    }
+    assert names == {path.stem for path in (folder / "results").glob("*.txt")}
+    status, out, err = command("compare", folder)
+    assert status == 0, err
+    shown = sorted(" ".join(cell.strip() for cell in line.strip("|").split("|")[6:8]) for line in out[2:])
+    assert shown == ["dev beam beam=2", "dev greedy", "dev greedy blank_penalty=2.0", f"dev-{speaker} greedy"]
+    assert command("report", folder)[0] == 0
+    page = (folder / "report.html").read_text()
+    assert f"dev-{speaker}, greedy 16/32: WER" in page and "dev, greedy blank_penalty=2.0 16/32: WER" in page
+
+
+def test_names_of_files_hold_what_was_set():
+    def name(what: str = "test", **settings) -> str:
+        return report_path(Path(), what, SearchConfig(**settings), 32, 128).name
+
+    assert name() == "test-greedy-chunk-32-left-128.json"
+    hotwords = [HotwordConfig(phrases=phrases) for phrases in (["one"], ["two"])]
+    steered = [name(method=SearchMethod.BEAM, hotwords=given) for given in hotwords]
+    assert steered[0] != steered[1] and all(
+        each.startswith("test-beam-hotwords-chunk-32-left-128-") for each in steered
+    )
+    lattices = [LatticeConfig(**dict.fromkeys(LATTICE, number)) for number in (3, 4)]
+    many = [name(method=SearchMethod.K2_FAST_BEAM, lattice=lattice) for lattice in lattices]
+    assert many[0] != many[1] and max(map(len, many)) < 100
+    assert name("test-a/b") == "test-a_b-greedy-chunk-32-left-128.json"
 
 
 def test_streamed_and_direct_are_drawn(run, command, tmp_path):

@@ -125,6 +125,10 @@ def test_decode_a_list_with_a_speaker_never_seen(averaged, stranger, command, tm
         assert row.split("\t")[0] in listing
     status, _, err = command("decode", averaged, *where, "data.speaker=zoe-2", "data.levelled=false")
     assert status == 0, err
+    found = {path.name.split("-greedy")[0]: json.loads(path.read_text()) for path in tmp_path.glob("*.json")}
+    levelled = {name: report["settings"]["levelled"] for name, report in found.items()}
+    assert levelled == {"strangers": True, "strangers-raw-zoe-2": False}
+    assert found["strangers-raw-zoe-2"]["settings"]["speaker"] == "zoe-2"
 
 
 def test_bad_lists(averaged, stranger, refused, tmp_path):
