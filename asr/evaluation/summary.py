@@ -69,6 +69,10 @@ def _export_rows(export: dict[str, Any]) -> list[Row]:
         every = checked["utterances"]
         agreed = f"graphs {checked['graphs_equal']}/{every}, sherpa-onnx from audio {checked['client_equal']}/{every}"
         rows.append(Row("same tokens as the library", agreed))
+    if twins := export.get("verified_8_bit"):
+        rows.append(
+            Row("same tokens as the library, 8-bit", f"{100 * twins['agreement']:.1f} %, sherpa-onnx from audio")
+        )
     return rows
 
 
