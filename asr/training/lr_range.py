@@ -73,10 +73,17 @@ def try_rates(stepper: Stepper, data: TrainingData, config: LrRangeConfig) -> Lr
         loss = stepper.step([batch]).per_frame
         last = tries[-1].smooth if tries else loss
         tries.append(Try(stepper.schedule.rate(len(tries) + 1), loss, _SMOOTHING * last + (1 - _SMOOTHING) * loss))
-        lowest = min(one.smooth for one in tries)
-        if not math.isfinite(loss) or tries[-1].smooth > _DIVERGED * lowest:
+        if not math.isfinite(loss) or _has_diverged([one.smooth for one in tries]):
             return LrRange(tries, _steepest(tries), tries[-1].rate)
     return LrRange(tries, _steepest(tries), None)
+
+
+def _has_diverged(losses: Sequence[float]) -> bool:
+    """Whether the last of smoothed losses is far above the lowest; where a penalty on delay has taken that below 0,
+    the first one's size says what is far."""
+    lowest = min(losses)
+    size = lowest if lowest > 0 else abs(losses[0])
+    return losses[-1] - lowest > (_DIVERGED - 1) * size
 
 
 def _endless(data: TrainingData, steps: int) -> Iterator[Batch]:

@@ -12,6 +12,7 @@ from asr.checkpoint.format import read_checkpoint
 from asr.cli.main import main
 from asr.training.compiled import FORMULAS
 from asr.training.examine import Moment
+from asr.training.lr_range import _has_diverged
 from asr.training.memory import made_up, peak_bytes
 from asr.training.precision import LossScale, Precision
 from tests.training.spoil import metrics
@@ -149,6 +150,14 @@ def test_rates_are_tried_and_drawn(corpus, tmp_path, capsys):
     said = " ".join(capsys.readouterr().out.split())
     assert "learning rate" in said and "the loss falls fastest at 0." in said
     assert (tmp_path / "lr-range.png").exists() and not (tmp_path / "checkpoints").exists()
+
+
+@pytest.mark.parametrize(
+    ("losses", "diverged"),
+    [([4.0, 2.0, 5.9], False), ([4.0, 2.0, 6.1], True), ([1.0, -0.1, -0.05], False), ([1.0, -0.1, 2.0], True)],
+)
+def test_losses_around_zero_do_not_diverge(losses, diverged):
+    assert _has_diverged(losses) is diverged
 
 
 def test_a_run_is_diagnosed_where_it_stands(corpus, tmp_path, capsys):
