@@ -21,7 +21,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from asr.serving.config import ServeConfig
 from asr.serving.conversation import converse, turn_away
 from asr.serving.engine import Engine
-from asr.serving.protocol import POLICY, TOO_MANY, Refusal
+from asr.serving.protocol import POLICY, TOO_MANY, Refusal, stopping
 from asr.streaming import Recognizer
 
 PAGE = Path(__file__).with_name("page")
@@ -35,12 +35,10 @@ class Service:
         self._config = config
         self._engine = Engine(recognizer, config, backlog_s=config.limits.backlog_s)
         self._num_connected = 0
-        self._draining = False
 
     @asynccontextmanager
     async def running(self, app: Starlette) -> AsyncIterator[None]:
         """Serve while this is entered; on the way out, finish and answer what is open."""
-        self._draining = False
         task = asyncio.create_task(self._engine.run())
         try:
             yield
@@ -51,7 +49,6 @@ class Service:
 
     async def drain(self) -> None:
         """Take nobody any more; end all streams, and wait until their last words are sent, or the limit is reached."""
-        self._draining = True
         self._engine.end_all("shutdown", close_code=GOING_AWAY)
         deadline = time.monotonic() + self._config.limits.shutdown_s
         while self._engine.num_sessions and time.monotonic() < deadline:
@@ -63,14 +60,12 @@ class Service:
             await socket.close(POLICY)  # before accepting: the browser sees a plain refusal
             return
         await socket.accept()
-        limits = self._config.limits
         self._num_connected += 1
         try:
-            if self._draining or self._num_connected > limits.connections:
-                why = "is shutting down" if self._draining else f"serves its {limits.connections} clients already"
-                await turn_away(socket, Refusal(TOO_MANY, f"the server {why}; try again later"))
+            if (refusal := self._refusal()) is not None:
+                await turn_away(socket, refusal)
                 return
-            await converse(socket, self._engine, limits, token=self._config.token)
+            await converse(socket, self._engine, self._config.limits, token=self._config.token)
         except WebSocketDisconnect:
             pass
         finally:
@@ -79,6 +74,15 @@ class Service:
     async def status(self, request: Request) -> Response:
         """How many streams are open, and how many tasks run."""
         return JSONResponse({"streams": self._engine.num_sessions, "tasks": len(asyncio.all_tasks())})
+
+    def _refusal(self) -> Refusal | None:
+        """Why the client that came last is not served, if so."""
+        limit = self._config.limits.connections
+        if self._engine.closing:
+            return stopping()
+        if self._num_connected > limit:
+            return Refusal(TOO_MANY, f"the server serves its {limit} clients already; try again later")
+        return None
 
     def _may_connect(self, socket: WebSocket) -> bool:
         """Browsers let any page connect anywhere, so the server must ask which one it is; programs name none."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from asr.models.encoder import features_ahead
 from asr.serving.hearing import Hearing, advance
-from asr.serving.protocol import Event
+from asr.serving.protocol import Event, stopping
 from asr.serving.session import Session
 from asr.streaming import Recognizer, StreamConfig
 
@@ -30,6 +30,8 @@ class Engine:
         self._backlog_s = backlog_s
         self._sessions: dict[Session, None] = {}  # a set that keeps its order
         self._work = asyncio.Event()
+        self.closing = False
+        """Whether no stream is opened any more; until `run` begins anew."""
 
     @property
     def num_sessions(self) -> int:
@@ -37,7 +39,13 @@ class Engine:
         return len(self._sessions)
 
     def open(self, sample_rate: int) -> Session:
-        """A fresh stream for audio of `sample_rate` Hz; its client is told that it may speak."""
+        """A fresh stream for audio of `sample_rate` Hz; its client is told that it may speak.
+
+        Raises:
+            Refusal: all streams were ended.
+        """
+        if self.closing:
+            raise stopping()
         stream = self._recognizer.stream(self._config)
         hearing = Hearing(stream, sample_rate)
         session = Session(hearing, sample_rate, backlog_s=self._backlog_s, wake=self._work.set)
@@ -52,12 +60,14 @@ class Engine:
         self._sessions.pop(session, None)
 
     def end_all(self, reason: str, *, close_code: int) -> None:
-        """End every stream where its audio now stands."""
+        """End every stream where its audio now stands, and open no more."""
+        self.closing = True
         for session in self._sessions:
             session.end(reason, close_code=close_code)
 
     async def run(self) -> None:
         """Serve, until cancelled."""
+        self.closing = False
         with ThreadPoolExecutor(1, thread_name_prefix="asr-engine") as thread:
             while True:
                 await self._work.wait()
@@ -73,13 +83,24 @@ class Engine:
             found = await asyncio.get_running_loop().run_in_executor(thread, self._round, turns)
         except Exception:
             logger.exception("a round of %d streams failed", len(turns))
-            for session, _, _ in turns:
+            found = {}
+        for session, _, _ in turns:
+            if session in found:
+                session.answer(found[session])
+            else:
                 session.fail("the server met an error of its own; start again", close_code=INTERNAL_ERROR)
-            return
-        for (session, _, _), events in zip(turns, found):
-            session.answer(events)
 
-    def _round(self, turns: list[Turn]) -> list[list[Event]]:
-        for session, samples, ended in turns:
-            session.hearing.hear(samples, ended=ended)
-        return advance(self._recognizer, [session.hearing for session, _, _ in turns])
+    def _round(self, turns: list[Turn]) -> dict[Session, list[Event]]:
+        """What the streams have to tell after another chunk, without those that failed."""
+        well = [session for session, samples, ended in turns if _heard(session, samples, ended)]
+        return dict(zip(well, advance(self._recognizer, [session.hearing for session in well])))
+
+
+def _heard(session: Session, samples: np.ndarray, ended: bool) -> bool:
+    """Hand a stream its audio; one that fails at it does not fail its neighbours."""
+    try:
+        session.hearing.hear(samples, ended=ended)
+    except Exception:
+        logger.exception("a stream failed at its audio")
+        return False
+    return True

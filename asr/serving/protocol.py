@@ -43,7 +43,7 @@ Event = dict[str, Any]
 SAMPLE_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 88200, 96000, 176400, 192000)
 """Rates that devices have; the filters of others could be made arbitrarily large."""
 ENCODINGS: dict[str, np.dtype[Any]] = {"float32": np.dtype("<f4"), "int16": np.dtype("<i2")}
-UNACCEPTABLE, POLICY, TOO_MANY = 1003, 1008, 1013
+UNACCEPTABLE, POLICY, STOPPING, TOO_MANY = 1003, 1008, 1012, 1013
 
 
 class Refusal(StreamError):
@@ -59,6 +59,11 @@ class Start(NamedTuple):
 
     sample_rate: int
     encoding: str
+
+
+def stopping() -> Refusal:
+    """For clients that have not started when the server stops."""
+    return Refusal(STOPPING, "the server is shutting down; try again later")
 
 
 def parse_start(text: str, *, token: str | None) -> Start:

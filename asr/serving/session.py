@@ -48,7 +48,7 @@ class Session:
         return (self._num_heard + self._num_waiting) / self._sample_rate
 
     async def put(self, samples: np.ndarray) -> None:
-        """Take (N,) samples; waits while too many of them are there already. Ignored where N is 0, and after the end."""
+        """Take (N,) samples; waits while too many of them are there already. Ignored if N is 0, and after the end."""
         if self.ended or not len(samples):  # empty pieces would pile up below every limit
             return
         self._inbox.append(samples)

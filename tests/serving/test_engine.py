@@ -102,3 +102,18 @@ def test_an_error_in_a_round_ends_its_streams_and_not_the_engine(digits, strings
     assert broken[-1] == {"type": "error", "message": "the server met an error of its own; start again", "fatal": True}
     assert "division by zero" in caplog.text
     assert well[-1]["type"] == "done" and well[-2]["text"] == strings[0].text
+
+
+def test_an_error_in_one_streams_audio_is_its_own(digits, strings, monkeypatch, caplog):
+    async def story() -> list[list[dict]]:
+        async with running(digits) as engine:
+            broken, well = engine.open(16000), engine.open(16000)
+            monkeypatch.setattr(broken.hearing.stream, "accept", lambda *_: 1 / 0)
+            for session in (broken, well):
+                await session.put(strings[0].samples.numpy())
+                session.end("end")
+            return [await last_words(session) for session in (broken, well)]
+
+    broken, well = asyncio.run(story())
+    assert broken[-1]["type"] == "error" and broken[-1]["fatal"] and "division by zero" in caplog.text
+    assert well[-1]["type"] == "done" and well[-2]["text"] == strings[0].text

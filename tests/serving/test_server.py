@@ -357,6 +357,27 @@ def test_shutdown_finishes_open_streams(digits, strings):
         assert undecided.hear_all() == [] and undecided.close_code == 1012
 
 
+def test_whoever_starts_while_the_server_stops_is_turned_away(digits, strings, monkeypatch):
+    """One client keeps the server from stopping at once; another connected before that, a third comes after it."""
+    encode = digits.model.encode
+    with serving(digits) as server:
+        busy, late = Client(server.address), Client(server.address)
+        busy.start()
+        busy.hear()
+        monkeypatch.setattr(digits.model, "encode", lambda *a, **k: time.sleep(0.5) or encode(*a, **k))
+        busy.send(strings[0].samples.numpy())
+        busy.socket.ping().wait(20)  # all of it has arrived
+        server.stop()
+        time.sleep(0.5)  # the server looks ten times a second whether it shall stop
+        late.start()
+        with Client(server.address) as later:
+            for client in (late, later):
+                (said,) = client.hear_all()
+                assert "is shutting down" in said["message"] and said["fatal"] and client.close_code == 1012
+        said = busy.hear_all()
+    assert words(said) == strings[0].text and said[-1]["reason"] == "shutdown"
+
+
 def test_addresses_and_settings_that_cannot_be(digits):
     with (
         serving(digits) as server,
