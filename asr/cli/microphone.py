@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -26,16 +26,20 @@ def listen(recognizer: Recognizer, config: StreamConfig) -> None:
     from asr.streaming import EndpointConfig
 
     stream = recognizer.stream(replace(config, endpoint=config.endpoint or EndpointConfig()))
-    with microphone() as (pieces, sample_rate):
+    with suppress(KeyboardInterrupt), microphone() as (pieces, sample_rate):
         print(f"listening at {sample_rate} Hz; Ctrl-C ends", file=sys.stderr)
-        try:
-            for piece in pieces:
-                stream.accept(piece, sample_rate)
-                _tell(recognizer, stream)
-        except KeyboardInterrupt:
-            stream.finish()
-            _tell(recognizer, stream)
-            print("\r\x1b[K" + stream.final.text)
+        while True:
+            _hear(recognizer, stream, pieces.get(), sample_rate)
+    while not pieces.empty():  # what was said before Ctrl-C, and has waited for computation
+        _hear(recognizer, stream, pieces.get(), sample_rate)
+    stream.finish()
+    _tell(recognizer, stream)
+    print("\r\x1b[K" + stream.final.text)
+
+
+def _hear(recognizer: Recognizer, stream: Stream, piece: np.ndarray, sample_rate: int) -> None:
+    stream.accept(piece, sample_rate)
+    _tell(recognizer, stream)
 
 
 def _tell(recognizer: Recognizer, stream: Stream) -> None:
@@ -49,7 +53,7 @@ def _tell(recognizer: Recognizer, stream: Stream) -> None:
 
 
 @contextmanager
-def microphone() -> Iterator[tuple[Iterator[np.ndarray], int]]:
+def microphone() -> Iterator[tuple[queue.SimpleQueue[np.ndarray], int]]:
     """Open the default microphone: pieces of samples (N,), as they come, and their rate in Hz. Raises AudioError."""
     sounddevice = _sounddevice()
     pieces: queue.SimpleQueue[np.ndarray] = queue.SimpleQueue()
@@ -65,12 +69,7 @@ def microphone() -> Iterator[tuple[Iterator[np.ndarray], int]]:
     except (sounddevice.PortAudioError, ValueError) as error:
         raise AudioError(f"there is no microphone here ({error}); plug one in, or name an audio file") from error
     with device:
-        yield _all_of(pieces), sample_rate
-
-
-def _all_of(pieces: queue.SimpleQueue[np.ndarray]) -> Iterator[np.ndarray]:
-    while True:
-        yield pieces.get()
+        yield pieces, sample_rate
 
 
 def _sounddevice() -> Any:

@@ -3,6 +3,7 @@
 const $ = (id) => document.getElementById(id);
 const FILE_RATE = 16000;
 const MAX_UNSENT_BYTES = 1 << 20;
+const PATIENCE_MS = 500;
 
 let running = null; // what is being listened to, with a function `stop`
 
@@ -43,9 +44,12 @@ async function listen() {
     await context.audioWorklet.addModule("microphone.js");
     const stream = await Stream.open(context.sampleRate);
     const node = new AudioWorkletNode(context, "microphone", { numberOfOutputs: 0, channelCount: 1, channelCountMode: "explicit" });
-    node.port.onmessage = ({ data }) => stream.send(data);
+    node.port.onmessage = ({ data }) => (data ? stream.send(data) : stream.end());
     context.createMediaStreamSource(media).connect(node);
-    running.stop = () => { node.port.onmessage = null; stream.end(); };
+    running.stop = () => {
+      node.port.postMessage("end");
+      setTimeout(() => stream.end(), PATIENCE_MS); // a browser may have suspended the audio, and then nothing answers
+    };
     show(`Listening at ${context.sampleRate} Hz …`);
     await stream.done;
   } finally {
@@ -95,6 +99,7 @@ class Stream {
     this.rate = sampleRate;
     this.numSent = 0;
     this.sent = []; // [seconds of audio, when the last of them was sent]
+    this.ended = false;
     this.closed = false;
     const token = $("token").value || new URLSearchParams(location.hash.slice(1)).get("token");
     socket.onopen = () => this.say({ type: "start", sample_rate: sampleRate, encoding: "float32", ...(token && { token }) });
@@ -123,13 +128,16 @@ class Stream {
   say(message) { if (this.socket.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify(message)); }
 
   send(samples) {
-    if (this.socket.readyState !== WebSocket.OPEN) return;
+    if (this.ended || this.socket.readyState !== WebSocket.OPEN) return;
     this.socket.send(samples);
     this.numSent += samples.length;
     this.sent.push([this.numSent / this.rate, performance.now()]);
   }
 
-  end() { this.say({ type: "end" }); }
+  end() {
+    if (!this.ended) this.say({ type: "end" });
+    this.ended = true;
+  }
 
   tell(event) {
     segment(event.segment).className = event.type;
