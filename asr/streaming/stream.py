@@ -39,7 +39,8 @@ class Stream:
     """Takes audio as it comes and holds what was made of it; `Recognizer.decode` does the work.
 
     Not made for two threads at once. What it remembers does not grow with the audio, apart from twelve bytes for each
-    token of the current segment, and audio that nobody decodes; the work of a step does not grow at all.
+    token of the current segment, and audio that nobody decodes; the work of a step does not grow at all. Searches in k2
+    (`K2_*`) are the exception: they keep every frame of the current segment, and each answer goes through all of them.
     """
 
     def __init__(self, model: Transducer, tokenizer: Tokenizer, config: StreamConfig):
