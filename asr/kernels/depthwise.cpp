@@ -162,8 +162,8 @@ void depthwise_weight_grad(int64_t batch, int64_t frames, int64_t frames_out, in
     }
 }
 
-// out (K, K, C) = the sum over frames of grad (B, T - K + 1, F, C) times x (B, T, F, C) moved by each tap. K is 3, 5 or
-// 7.
+// out (K, K, C), K being 3, 5 or 7: the sum over frames of grad (B, T - K + 1, F, C) times x (B, T, F, C) moved by each
+// tap.
 void depthwise_image_weight_grad(int64_t batch, int64_t frames, int64_t width, int64_t channels, int64_t kernel,
                                  const float* x, const float* grad, float* out) {
     const auto add = kernel == 3 ? add_image_taps<3> : kernel == 5 ? add_image_taps<5> : add_image_taps<7>;

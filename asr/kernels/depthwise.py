@@ -11,7 +11,7 @@ from torch.nn.functional import conv2d, pad
 
 from asr.kernels.dispatch import address, ordinary, records
 from asr.kernels.layout import laid_out
-from asr.kernels.native import library
+from asr.kernels.native import library, loaded
 
 _IMAGE_KERNELS = 3, 5, 7
 _FEW_FRAMES = 160
@@ -97,9 +97,7 @@ def _image_weight_grad(x: Tensor, grad: Tensor, kernel: int) -> Tensor:
     """(C, 1, K, K)."""
     by_tap = x.new_empty(kernel, kernel, x.shape[3])
     sizes = map(c_int64, (*x.shape, kernel))
-    native = library("depthwise")
-    assert native is not None
-    native.depthwise_image_weight_grad(*sizes, *map(address, (x, grad, by_tap)))
+    loaded("depthwise").depthwise_image_weight_grad(*sizes, *map(address, (x, grad, by_tap)))
     return by_tap.permute(2, 0, 1).unsqueeze(1)
 
 

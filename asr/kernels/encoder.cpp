@@ -258,9 +258,8 @@ void bias_norm(int64_t rows, int64_t channels, const float* x, const float* bias
 
 // out, as scores (batch, heads, targets, sources) or the same memory: softmax(scores + query table, shifted by target),
 // hidden entries and rows that see nothing zero. query (batch, heads, targets, dims); table (heads, dims, width), whose
-// column
-// s - t + targets - 1 belongs to source s and target t; visible (batch, targets, sources), with a stride of 0 where it
-// does not vary.
+// column s - t + targets - 1 belongs to source s and target t; visible (batch, targets, sources), with a stride of 0
+// where it does not vary.
 void positioned_softmax(int64_t batch, int64_t heads, int64_t targets, int64_t sources, int64_t dims, int64_t width,
                         const float* query, const float* table, const uint8_t* visible, int64_t batch_stride,
                         int64_t target_stride, const float* scores, float* out) {

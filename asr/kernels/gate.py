@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from asr.kernels.dispatch import address, ordinary
-from asr.kernels.native import library
+from asr.kernels.native import library, loaded
 from asr.tensors import zero_padding
 
 
@@ -44,15 +44,11 @@ class _Gate(torch.autograd.Function):
     def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, lens = ctx.saved_tensors
         grad, grad_x = grad.contiguous(), torch.empty_like(x)
-        native = library("encoder")
-        assert native is not None
-        native.gate_backward(*map(c_int64, grad.shape), *map(address, (x, lens, grad, grad_x)))
+        loaded("encoder").gate_backward(*map(c_int64, grad.shape), *map(address, (x, lens, grad, grad_x)))
         return grad_x, None
 
 
 def _gate(x: Tensor, lens: Tensor) -> Tensor:
-    native = library("encoder")
-    assert native is not None
     out = x.new_empty(x.shape[0], x.shape[1], x.shape[2] // 2)
-    native.gate(*map(c_int64, out.shape), address(x), address(lens), address(out))
+    loaded("encoder").gate(*map(c_int64, out.shape), address(x), address(lens), address(out))
     return out

@@ -36,6 +36,13 @@ def library(stem: str) -> ctypes.CDLL | None:
         return None
 
 
+def loaded(stem: str) -> ctypes.CDLL:
+    """`library(stem)`, for where it has been asked for already and is there."""
+    found = library(stem)
+    assert found is not None
+    return found
+
+
 def _compiled(source: Path) -> Path:
     """Where the library is, compiled if it has not been yet; raises OSError or SubprocessError."""
     compiler = os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from asr.kernels.dispatch import address, ordinary
-from asr.kernels.native import library
+from asr.kernels.native import library, loaded
 
 # The published value: exp(-1000) is exactly zero, and a row of nothing but these is finite.
 _HIDDEN = -1000.0
@@ -81,20 +81,18 @@ class _PositionedSoftmax(torch.autograd.Function):
         query, table, weights = ctx.saved_tensors
         grad = grad.contiguous()
         found = torch.empty_like(weights), torch.empty_like(query), torch.zeros_like(table)
-        native = library("encoder")
-        assert native is not None
         tensors = (query, table, weights, grad, *found)
-        native.positioned_softmax_backward(*_sizes(weights, table), *map(address, tensors))
+        loaded("encoder").positioned_softmax_backward(*_sizes(weights, table), *map(address, tensors))
         return *found, None
 
 
 def _positioned(scores: Tensor, query: Tensor, table: Tensor, visible: Tensor, out: Tensor) -> Tensor:
-    native = library("encoder")
-    assert native is not None
     visible = visible.expand(*visible.shape[:2], scores.shape[3]).contiguous()
     strides = [0 if visible.shape[axis] == 1 else visible.stride(axis) for axis in (0, 1)]
     tensors = (address(query), address(table), address(visible))
-    native.positioned_softmax(*_sizes(scores, table), *tensors, *map(c_int64, strides), address(scores), address(out))
+    loaded("encoder").positioned_softmax(
+        *_sizes(scores, table), *tensors, *map(c_int64, strides), address(scores), address(out)
+    )
     return out
 
 
