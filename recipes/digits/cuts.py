@@ -5,6 +5,7 @@ from pathlib import Path
 import soundfile
 from lhotse import CutSet, MonoCut
 
+from asr.errors import DataError
 from asr.recipes.audio import Word, save_cuts, utterance_cut, write_flac
 from asr.recipes.digits.lists import DigitString, read_list
 from asr.recipes.digits.recordings import RecordingFolder
@@ -65,7 +66,10 @@ def build_split(
     stage.begin(leftovers=[manifest, *audio.glob("*.flac")])
 
     def make(string: DigitString) -> MonoCut:
-        return _make(string, recordings, audio, manifest.parent, levelled)
+        try:
+            return _make(string, recordings, audio, manifest.parent, levelled)
+        except DataError as error:
+            raise DataError(f"{list_tsv}: {error}") from error
 
     save_cuts(in_parallel(make, strings, f"{manifest.name}", num_workers), manifest)
     stage.finish()

@@ -7,6 +7,7 @@ from asr.errors import DataError
 from asr.recipes.digits.config import SPEAKERS, DigitsConfig
 from asr.recipes.digits.cuts import build_split, cuts_from_list
 from asr.recipes.digits.lists import read_list
+from asr.recipes.digits.recordings import RecordingFolder
 from asr.recipes.digits.source import pack_recordings
 from asr.recipes.fetch import fetch
 from asr.recipes.products import ORIGINAL_SPEED, store_splits, write_character_tokenizer
@@ -43,7 +44,11 @@ def download(cfg: DigitsConfig) -> None:
 
 
 def manifests(cfg: DigitsConfig) -> None:
-    """Build all utterances: `audio/<split>/*.flac` and `cuts-<split>.jsonl.gz`, the raw-level variants as `-raw`."""
+    """Build all utterances: `audio/<split>/*.flac` and `cuts-<split>.jsonl.gz`, the raw-level variants as `-raw`.
+
+    Recordings that cannot be used and that no list asks for are named in `quarantine.tsv`; a list that asks for one is
+    refused, for a test set with a string missing would be another one.
+    """
     out = Path(cfg.out)
     if not (out / NOTICE.name).exists():  # the audio's licence asks that the credits stay with it
         with replacing(out / NOTICE.name) as part:
@@ -58,6 +63,22 @@ def manifests(cfg: DigitsConfig) -> None:
             levelled=levelled,
             num_workers=cfg.num_workers,
         )
+    _quarantine_unused(cfg)
+
+
+def _quarantine_unused(cfg: DigitsConfig) -> None:
+    """Write `quarantine.tsv` (id, reason), unless it is there and says the same."""
+    strings = [string for split in ("train", "dev", "test") for string in read_list(list_path(split, cfg.lists))]
+    recordings, used = (
+        RecordingFolder(recordings_folder(cfg)),
+        {name for string in strings for name in string.recordings},
+    )
+    unfit = [one for speaker in sorted({s.speaker for s in strings}) for one in recordings.unfit(speaker, besides=used)]
+    path = Path(cfg.out) / "quarantine.tsv"
+    text = "".join("\t".join(" ".join(cell.split()) for cell in row) + "\n" for row in [("id", "reason"), *unfit])
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        with replacing(path) as part:
+            part.write_text(text, encoding="utf-8")
 
 
 def features(cfg: DigitsConfig) -> None:

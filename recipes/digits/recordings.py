@@ -5,13 +5,14 @@ import io
 import re
 import tarfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 import soundfile
 
+from asr.data.manifests import Rejected
 from asr.errors import DataError
 
 SOURCE_RATE = 8000
@@ -23,6 +24,9 @@ def read_members(
     archive: tarfile.TarFile, name: str, wanted: Callable[[str], str | None]
 ) -> Iterator[tuple[str, bytes]]:
     """(key, content) of the plain files in an archive for which `wanted(member name)` gives a key.
+
+    Of a file that is too large for a spoken digit only the beginning is read: `decode` refuses it by its length, and it
+    harms nobody who does not need it.
 
     Args:
         archive: an open tar; it may be a stream.
@@ -37,11 +41,9 @@ def read_members(
             key = wanted(member.name) if member.isreg() else None
             if key is None:
                 continue
-            if member.size > MAX_RECORDING_BYTES:
-                raise DataError(f"{name}: {member.name!r} has {member.size} bytes, too many for one spoken digit.")
             stream = archive.extractfile(member)
             assert stream is not None  # it is a regular file
-            yield key, stream.read()
+            yield key, stream.read(MAX_RECORDING_BYTES + 1)
     except (tarfile.TarError, EOFError, OSError) as error:
         raise DataError(f"{name} is no readable tar archive ({error}); get it anew.") from error
 
@@ -50,15 +52,19 @@ def decode(content: bytes, name: str) -> np.ndarray:
     """Samples of an encoded mono 8 kHz recording, float32 in [-1, 1], (N,).
 
     Raises:
-        DataError: it cannot be decoded, is cut off, is of another rate or channel count, or holds samples that are no
-            numbers.
+        DataError: it cannot be decoded, is cut off, is of another rate or channel count, too large, or holds samples
+            that are no numbers.
     """
+    if len(content) > MAX_RECORDING_BYTES:
+        raise DataError(f"{name} has over {MAX_RECORDING_BYTES} bytes, too many for one spoken digit.")
     try:
         with soundfile.SoundFile(io.BytesIO(content)) as file:
             rate, channels, frames = file.samplerate, file.channels, file.frames
             samples = file.read(dtype="float32", always_2d=True)
     except (soundfile.SoundFileError, RuntimeError, TypeError) as error:
-        raise DataError(f"{name} cannot be decoded ({error}); get the recordings anew.") from error
+        # libsndfile's own words; soundfile puts the address of a Python object in front of them.
+        reason = getattr(error, "error_string", str(error)).strip().rstrip(".").removeprefix("Error : ")
+        raise DataError(f"{name} cannot be decoded ({reason}); get the recordings anew.") from error
     if rate != SOURCE_RATE or channels != 1:
         raise DataError(f"{name} has {channels} channel(s) at {rate} Hz; recordings must be mono at {SOURCE_RATE} Hz.")
     if len(samples) == 0 or len(samples) != frames:
@@ -105,6 +111,14 @@ class RecordingFolder:
         if recording not in self._resampled:
             self._resampled[recording] = _double_rate(self._samples_8k(speaker, recording))
         return self._resampled[recording]
+
+    def unfit(self, speaker: str, besides: Collection[str] = ()) -> Iterator[Rejected]:
+        """A speaker's recordings that cannot be used, and why; those named in `besides` are not looked at."""
+        for recording in sorted(self._speaker(speaker).keys() - set(besides)):
+            try:
+                self._samples_8k(speaker, recording)
+            except DataError as error:
+                yield Rejected(recording, str(error))
 
     def _samples_8k(self, speaker: str, recording: str) -> np.ndarray:
         content = self._speaker(speaker).get(recording)

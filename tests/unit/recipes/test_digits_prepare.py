@@ -9,7 +9,7 @@ from asr.recipes.digits.prepare import DigitsConfig, cuts_from_list
 from asr.recipes.digits.recordings import RecordingFolder
 from asr.recipes.digits.strings import build, read_list
 from tests.unit.recipes.test_recipe_stages import Home
-from tests.unit.recipes.tiny_digits import HEADER, burst, encoded, write_tar
+from tests.unit.recipes.tiny_digits import HEADER, LENGTHS, burst, encoded, write_tar
 
 
 def snapshot(folder: Path) -> dict[Path, tuple[int, int]]:
@@ -91,6 +91,30 @@ def test_missing_source_folder_is_named(tmp_path) -> None:
         prepare.download(DigitsConfig(source=str(tmp_path), out=str(tmp_path / "out")))
     with pytest.raises(DataError, match="does not exist"):
         prepare.manifests(DigitsConfig(source=str(tmp_path / "none"), out=str(tmp_path / "out")))
+
+
+def test_unfit_recordings_that_no_list_uses_are_quarantined(mara, tmp_path, monkeypatch) -> None:
+    for split in ("train", "dev", "test"):
+        (mara / f"digit-strings-{split}.tsv").write_text((mara / "list.tsv").read_text())
+    sound = {f"{key}.flac": encoded(burst(n)) for key, n in LENGTHS.items()}
+    large = encoded(np.tile(burst(4000), 600), form="FLAC")
+    monkeypatch.setattr("asr.recipes.digits.recordings.MAX_RECORDING_BYTES", len(large) - 1)
+    write_tar(mara / "fsdd-mara.tar", {"8_mara_0.flac": large, **sound, "9_mara_0.flac": b"fLaC, or so it says"})
+    cfg = DigitsConfig(source=str(mara), lists=str(mara), out=str(tmp_path / "out"))
+    prepare.manifests(cfg)
+    before = snapshot(tmp_path / "out")
+    prepare.manifests(cfg)
+    assert snapshot(tmp_path / "out") == before
+    header, *rows = (tmp_path / "out" / "quarantine.tsv").read_text().splitlines()
+    assert header == "id\treason" and [row.split("\t")[0] for row in rows] == ["8_mara_0", "9_mara_0"]
+    assert "too many for one spoken digit" in rows[0] and "9_mara_0.flac in" in rows[1]
+
+
+def test_an_unfit_recording_that_a_list_uses_is_named_with_the_list(mara, tmp_path) -> None:
+    write_tar(mara / "fsdd-mara.tar", {f"{key}.flac": b"no audio" for key in LENGTHS})
+    with pytest.raises(DataError, match=r"list\.tsv: Row .*_mara_0\.flac in .*cannot be decoded.*anew") as caught:
+        cuts_from_list(mara / "list.tsv", mara, tmp_path / "out")
+    assert "BytesIO" not in str(caught.value) and "\n" not in str(caught.value)
 
 
 # What the public home sends, in small: two speakers of the lists, one who is in none.
