@@ -95,7 +95,8 @@ def train_loader(
     cuts = all_cuts(data)
     if replay is not None:
         old = replay.like(data)
-        cuts = mixed(usable(cuts, tokenizer, data), usable(all_cuts(old), tokenizer, old), replay.share)
+        fit = usable(cuts, tokenizer, data), usable(all_cuts(old), tokenizer, old)
+        cuts = mixed(*fit, replay.share, seed=data.seed)
         data = replace(data, exclude_speakers=[])  # each has left out its own
     stored = data.features is FeatureSource.STORED and data.shards is None
     if stored and augment is not None and augment.reverb is not None:

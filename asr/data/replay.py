@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import chain, islice, repeat
+from typing import NamedTuple
 
 from lhotse import CutSet
 from lhotse.cut import Cut
@@ -32,31 +34,53 @@ class ReplayConfig:
 
     def like(self, data: DataConfig) -> DataConfig:
         """Its own `data`, in everything else as the new data's."""
-        if data.lazy or data.shards is not None:
-            raise ConfigError("finetune.replay counts its audio in memory; set data.lazy=false and data.shards=null")
+        if data.shards is not None:  # counting them would be reading all their audio
+            raise ConfigError(
+                "finetune.replay counts audio beforehand, for which shards are slow; set data.shards=null"
+            )
         return replace(data, folder=self.folder, train=self.train, exclude_speakers=self.exclude_speakers)
 
 
-def mixed(new: CutSet, old: CutSet, old_share: float) -> CutSet:
-    """Both in one epoch; whichever has too little audio for its share is heard several times."""
-    fresh, again = list(new), list(old)
-    if not fresh or not again:
+def mixed(new: CutSet, old: CutSet, old_share: float, *, seed: int = 0) -> CutSet:
+    """Both in one epoch; whichever has too little audio for its share is heard several times.
+
+    Lists in memory follow one another. Lazy ones stay lazy: they are read once here, to be counted, and then drawn from
+    in turns that follow from the seed, for a sampler's buffer holds only a part of such an epoch.
+    """
+    fresh, again = _amount(new), _amount(old)
+    if not fresh.count or not again.count:
         raise DataError(
-            f"there are no {'old' if fresh else 'new'} training cuts to mix; look at finetune.replay and data"
+            f"there are no {'old' if fresh.count else 'new'} training cuts to mix; look at finetune.replay and data"
         )
-    ratio = old_share / (1 - old_share) * _duration(fresh) / _duration(again)
-    if ratio > 1:
-        return CutSet.from_cuts([*fresh, *_repeated(again, ratio)])
-    return CutSet.from_cuts([*_repeated(fresh, 1 / ratio), *again])
+    ratio = old_share / (1 - old_share) * fresh.duration_s / again.duration_s
+    parts = _Repeated(new, fresh.count, max(1, 1 / ratio)), _Repeated(old, again.count, max(1, ratio))
+    if not new.is_lazy:
+        return CutSet.from_cuts(chain(*parts))
+    return CutSet.mux(*map(CutSet, parts), weights=[part.total for part in parts], seed=seed)
 
 
-def _duration(cuts: Sequence[Cut]) -> float:
-    return sum(cut.duration for cut in cuts)
+class _Amount(NamedTuple):
+    count: int
+    duration_s: float
 
 
-def _repeated(cuts: Sequence[Cut], times: float) -> list[Cut]:
-    """Every cut `times` times, the first ones once more where it is no whole number; ids tell copies apart."""
-    many = math.floor(times * len(cuts))
-    passes, rest = divmod(many, len(cuts))
-    copies = [cut.with_id(f"{cut.id}-again{number}") for number in range(1, passes) for cut in cuts]
-    return [*cuts, *copies, *(cut.with_id(f"{cut.id}-again{passes}") for cut in cuts[:rest])]
+def _amount(cuts: Iterable[Cut]) -> _Amount:
+    count, duration_s = 0, 0.0
+    for cut in cuts:
+        count, duration_s = count + 1, duration_s + cut.duration
+    return _Amount(count, duration_s)
+
+
+class _Repeated:
+    """Every cut `times` times, the first ones once more where it is no whole number; ids tell copies apart.
+
+    A class and no generator, because every epoch reads it anew.
+    """
+
+    def __init__(self, cuts: Iterable[Cut], count: int, times: float) -> None:
+        self._cuts, self._count, self.total = cuts, count, math.floor(times * count)
+
+    def __iter__(self) -> Iterator[Cut]:
+        for number, cut in enumerate(islice(chain.from_iterable(repeat(self._cuts)), self.total)):
+            turn = number // self._count
+            yield cut.with_id(f"{cut.id}-again{turn}") if turn else cut

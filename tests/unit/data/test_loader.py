@@ -26,8 +26,10 @@ from asr.data import (
     train_loader,
     write_cuts,
 )
+from asr.data.features_store import feats_path
 from asr.data.loader import one_ahead
 from asr.data.loading import load_features
+from asr.data.replay import ReplayConfig
 from asr.errors import AudioError, DataError
 from asr.features import LOG_FLOOR, PADDING_VALUE, Fbank
 from asr.text import train_tokenizer
@@ -169,6 +171,29 @@ def test_a_lazy_list_gives_the_same_utterances(data):
         found = list(train_loader(replace(lazy, features=source), TOKENIZER, None).epoch(0))
         assert sum(len(batch.ids) for batch in found) == 90
         assert same(list(train_loader(replace(lazy, features=source), TOKENIZER, None).epoch(0)), found)
+
+
+def test_replay_of_lazy_lists_goes_on_where_it_was(data):
+    """Planned anew, by whomever, and resumed in the middle: the same batches, of both halves from the beginning on."""
+    replay = ReplayConfig(folder=data.folder, exclude_speakers=["s0"], share=0.4)
+    lazy = replace(data, lazy=True, exclude_speakers=["s1", "s2"])
+
+    def loader() -> TrainLoader:
+        return train_loader(lazy, TOKENIZER, AugmentConfig(), replay=replay)
+
+    whole = list(loader().epoch(3))
+    assert same(list(loader().epoch(3, skip=2)), whole[2:])
+    voices = {cut.id: cut.supervisions[0].speaker for cut in read_cuts(feats_path(data.folder, "train"))}
+    heard = [voices[name.partition("-again")[0]] for batch in whole for name in batch.ids]
+    assert set(heard) == {"s0", "s1", "s2"}
+    shares = [
+        sum(n for v, n in zip(heard, frames_of(whole), strict=True) if (v == "s0") == new) for new in (True, False)
+    ]
+    assert shares[1] / sum(shares) == pytest.approx(0.4, abs=0.03)
+
+
+def frames_of(batches) -> list[int]:
+    return [int(frames) for batch in batches for frames in batch.feature_lens]
 
 
 def test_opening_a_loader_leaves_the_random_state_alone(data):
