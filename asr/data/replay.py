@@ -48,27 +48,27 @@ def mixed(new: CutSet, old: CutSet, old_share: float, *, seed: int = 0) -> CutSe
     in turns that follow from the seed, for a sampler's buffer holds only a part of such an epoch.
     """
     fresh, again = _amount(new), _amount(old)
-    if not fresh.count or not again.count:
+    if not fresh.num_cuts or not again.num_cuts:
         raise DataError(
-            f"there are no {'old' if fresh.count else 'new'} training cuts to mix; look at finetune.replay and data"
+            f"there are no {'old' if fresh.num_cuts else 'new'} training cuts to mix; look at finetune.replay and data"
         )
     ratio = old_share / (1 - old_share) * fresh.duration_s / again.duration_s
-    parts = _Repeated(new, fresh.count, max(1, 1 / ratio)), _Repeated(old, again.count, max(1, ratio))
+    parts = _Repeated(new, fresh.num_cuts, max(1, 1 / ratio)), _Repeated(old, again.num_cuts, max(1, ratio))
     if not new.is_lazy:
         return CutSet.from_cuts(chain(*parts))
     return CutSet.mux(*map(CutSet, parts), weights=[part.total for part in parts], seed=seed)
 
 
 class _Amount(NamedTuple):
-    count: int
+    num_cuts: int
     duration_s: float
 
 
 def _amount(cuts: Iterable[Cut]) -> _Amount:
-    count, duration_s = 0, 0.0
+    num_cuts, duration_s = 0, 0.0
     for cut in cuts:
-        count, duration_s = count + 1, duration_s + cut.duration
-    return _Amount(count, duration_s)
+        num_cuts, duration_s = num_cuts + 1, duration_s + cut.duration
+    return _Amount(num_cuts, duration_s)
 
 
 class _Repeated:
