@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -29,10 +29,10 @@ speed. EXP is a checkpoint, or the folder of a run.
 
   chunk_size=32 left_context=128 lookahead=0
                                        50 Hz frames; chunk_size=null hears whole utterances
-  search.method=BEAM search.beam=4     GREEDY, BEAM, FAST_BEAM or CTC_GREEDY; with k2 K2_FAST_BEAM and K2_CTC
-  search.method=K2_FAST_BEAM search.graph.lexicon=FILE
-                                       nothing but words of a list (docs/k2.md)
-  search.method=BEAM attention_scale=1 also what the attention decoder chooses from each n-best list
+  search.method=BEAM search.beam=4     GREEDY, BEAM, FAST_BEAM, CTC_GREEDY or CTC_BEAM; with k2 K2_FAST_BEAM and K2_CTC
+  search.method=CTC_BEAM search.graph.lexicon=FILE
+                                       nothing but words of a list (also the searches of k2, docs/k2.md)
+  search.method=BEAM attention_scale=1 also what the attention decoder chooses from each n-best list (or of CTC_BEAM)
   search.method=BEAM oracle=true       also the errors of the best sequence in each n-best list
   data.splits=[dev]                    other splits of the corpus (data.folder=... for another corpus)
   data.list=FILE.tsv data.recordings=FOLDER
@@ -107,26 +107,53 @@ def decode_set(
         max_duration_s=config.max_duration_s,
         progress=lambda batches: _with_progress(batches, name, len(cuts)),
     )
-    report.settings.update(checkpoint=str(loaded.path), device=str(device), **_chosen(config))
-    path = report_path(out, report.name, config.search, context.chunk_size, context.left_context, context.lookahead)
+    beside = beside_search(loaded, config, choice)
+    report.settings.update(checkpoint=str(loaded.path), device=str(device), **_chosen(config), **beside)
+    path = report_path(
+        out, report.name, config.search, context.chunk_size, context.left_context, context.lookahead, beside=beside
+    )
     write_listing(path.with_suffix(".txt"), scored)
     report.save(path)
     return report
 
 
 def report_path(
-    out: Path, name: str, search: SearchConfig, chunk_size: int | None, left_context: int | None, lookahead: int = 0
+    out: Path,
+    name: str,
+    search: SearchConfig,
+    chunk_size: int | None,
+    left_context: int | None,
+    lookahead: int = 0,
+    *,
+    beside: Mapping[str, Setting] | None = None,
 ) -> Path:
     """Where the report of one decoding goes; its listing lies beside it.
 
-    The name holds settings of the search that are not the defaults, lest one result takes the place of another.
+    The name holds settings of the search, and those `beside` it, that are not the defaults, lest one result takes the
+    place of another.
     """
     ahead = f"-ahead-{lookahead}" if lookahead else ""
-    steered = "".join(f"-{key}-{_in_a_name(value)}" for key, value in _unusual(search).items())
+    given = {**_unusual(search), **(beside or {})}
+    steered = "".join(f"-{key}-{_in_a_name(value)}" for key, value in given.items())
     if len(steered) > _LONGEST:
         steered = f"-{_digest(steered)}"
     name = re.sub(r"[^\w.-]", "_", name)  # a speaker's may hold anything
     return out / f"{name}-{search.label}-chunk-{chunk_size}-left-{left_context}{ahead}{steered}.json"
+
+
+def beside_search(loaded: LoadedModel, config: DecodeConfig, choice: str | None = None) -> dict[str, Setting]:
+    """What else makes a result another one, where it is not what the model would be asked for by itself."""
+    from asr.cli.test_sets import other_folder
+    from asr.evaluation.wer import unit_of
+
+    beside: dict[str, Setting] = {}
+    if config.unit is not None and config.unit is not unit_of(loaded.metadata):
+        beside["unit"] = config.unit.value
+    if choice == "rescored":
+        beside["attention_scale"] = config.attention_scale
+    if folder := other_folder(config.data, loaded.metadata.get("origin", {})):
+        beside["folder"] = str(Path(folder).resolve())
+    return beside
 
 
 def _chosen(config: DecodeConfig) -> dict[str, Setting]:
@@ -155,8 +182,9 @@ def _flat(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
 
 
 def _in_a_name(value: Setting) -> str:
-    """Numbers as they are; of texts, which may be paths or many phrases, a digest."""
-    return _digest(value) if isinstance(value, str) else str(value)
+    """Numbers and plain words as they are; of other texts, which may be paths or many phrases, a digest."""
+    plain = not isinstance(value, str) or re.fullmatch("[a-z]{1,16}", value)
+    return str(value) if plain else _digest(str(value))
 
 
 def _digest(text: str) -> str:

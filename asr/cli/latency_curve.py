@@ -65,7 +65,7 @@ def _points(loaded: LoadedModel, config: LatencyCurveConfig, name: str, cuts: Cu
     """Every point, measured now or before, told on stderr as it comes."""
     from rich.console import Console
 
-    from asr.cli.decode import decode_set, report_path
+    from asr.cli.decode import beside_search, decode_set, report_path
     from asr.evaluation import load_report
 
     # A model that cannot stream has one point, however the sweep is set.
@@ -74,7 +74,8 @@ def _points(loaded: LoadedModel, config: LatencyCurveConfig, name: str, cuts: Cu
     for number, (chunk_size, left_context) in enumerate(grid, start=1):
         lookahead = 0 if chunk_size is None else config.lookahead
         point = replace(config, chunk_size=chunk_size, left_context=left_context, lookahead=lookahead)
-        path = report_path(out, name, point.search, chunk_size, left_context, lookahead)
+        beside = beside_search(loaded, point)
+        path = report_path(out, name, point.search, chunk_size, left_context, lookahead, beside=beside)
         kept = path.exists()
         report = load_report(path) if kept else decode_set(loaded, point, name, cuts, out)
         where = "whole utterances" if chunk_size is None else f"chunk {chunk_size}, left {left_context}"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def test_sets(config: TestSetConfig, origin: dict[str, Any], *, scratch: Path) -> dict[str, CutSet]:
-    """The cuts to decode, by name: that of the split or list, what was not done to it, and the speaker it is cut to.
+    """The cuts to decode, by name: that of the split or list, of which corpus, what was not done to it, whose voice.
 
     Args:
         origin: what the checkpoint says of its corpus; fills in what `config` leaves open.
@@ -36,10 +36,20 @@ def test_sets(config: TestSetConfig, origin: dict[str, Any], *, scratch: Path) -
         if not folder or not splits:
             raise ConfigError("the model does not say what it was tested on; set data.folder and data.splits")
         data = DataConfig(folder=folder)
-        found = {split: split_cuts(data, split) for split in splits}
+        # Where a model has a corpus of its own, its table shall not take another one's split for that.
+        place = f"-{Path(folder).resolve().name}" if origin.get("folder") and other_folder(config, origin) else ""
+        found = {f"{split}{place}": split_cuts(data, split) for split in splits}
     if config.speaker is None:
         return found
     return {f"{name}-{config.speaker}": _of_speaker(name, cuts, config.speaker) for name, cuts in found.items()}
+
+
+def other_folder(config: TestSetConfig, origin: dict[str, Any]) -> str | None:
+    """`data.folder`, where it is another one than the model was trained from."""
+    own = origin.get("folder")
+    if config.folder is None or (own and Path(own).resolve() == Path(config.folder).resolve()):
+        return None
+    return config.folder
 
 
 def _from_list(list_tsv: str, recordings: str, levelled: bool, scratch: Path) -> CutSet:

@@ -117,7 +117,8 @@ def _in_words(reports: Sequence[Report]) -> bool:
 
 def search_name(report: Report) -> str:
     """The search, and its settings that are not the defaults; of long ones the end."""
-    settings = {key: _show(value) for key, value in report.settings.items() if key.startswith("search.")}
+    told = ("search.", "unit", "attention_scale")  # the latter two only stand there where they are not the defaults
+    settings = {key: _show(value) for key, value in report.settings.items() if key.startswith(told)}
     shown = [f"{key.removeprefix('search.')}={_end(value)}" for key, value in settings.items()]
     return " ".join([str(report.settings.get("search", "")), *shown])
 
