@@ -21,6 +21,9 @@ _SIZE_COMPLAINT = re.compile(r"^\s*data\s*:\s*(\d+) \(should be (\d+)\)", re.MUL
 _UNKNOWN_SIZES = {0, 0x7FFFFFFF, 0xFFFFFFFF}
 """Programs that write WAV into a pipe cannot know the length beforehand and put one of these."""
 
+LOUDEST = 100.0
+"""No float audio in [-1, 1] overshoots this far; 16-bit integers that somebody converted without scaling do."""
+
 
 class Audio(NamedTuple):
     """Samples of one recording."""
@@ -51,11 +54,14 @@ def read_audio(path: Path | str, *, start_s: float = 0.0, duration_s: float | No
     """Read a recording, or the stretch of it that `start_s` and `duration_s` (seconds) mark, mixed to one channel.
 
     Raises:
-        AudioError: the file is missing, empty, cut short, not audio, or holds samples that are no numbers.
+        AudioError: the file is missing, empty, cut short, not audio, or holds samples that are no numbers or integers
+            that nobody scaled.
     """
     data, rate = _decode(Path(path), start_s, duration_s)
     if not np.isfinite(data).all():
         raise AudioError(f"{path} holds samples that are NaN or infinite; convert it again from its source")
+    if (peak := np.abs(data).max()) > LOUDEST:
+        raise AudioError(f"{path}: samples reach {peak:.0f}, not [-1, 1]; divide 16-bit integers by 32768")
     notes: tuple[str, ...] = ()
     if data.shape[1] > 1:
         notes = (f"mixed {data.shape[1]} channels to one",)

@@ -35,7 +35,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from asr.errors import StreamError
-from asr.streaming.intake import LOUDEST
+from asr.features.audio import LOUDEST
 
 Event = dict[str, Any]
 """A message to the client."""

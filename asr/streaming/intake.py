@@ -11,9 +11,7 @@ from torch import Tensor
 
 from asr.errors import StreamError
 from asr.features import FbankConfig, OnlineFbank, Resampler, ResamplerStream
-
-LOUDEST = 100.0
-"""No float audio in [-1, 1] overshoots this far; 16-bit integers that somebody converted without scaling do."""
+from asr.features.audio import LOUDEST
 
 Samples = Tensor | np.ndarray | Sequence[float]
 

@@ -12,8 +12,10 @@ import torch
 import asr
 from asr.checkpoint.model import save_model
 from asr.features import Resampler
+from asr.text import CharTokenizer
 from tests.models.digits import digits_model
 from tests.models.strings import digit_strings
+from tests.streaming.test_encoders import tiny_model
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +29,7 @@ def write(path: Path, samples: np.ndarray, rate: int = 16000) -> Path:
 
 
 def test_one_bad_file_does_not_keep_others_from_being_read(command, strings, tmp_path):
-    """Among them samples that are floats but were never scaled, which only the recogniser notices."""
+    """Among them samples that are floats but were never scaled."""
     files = [
         write(tmp_path / "unscaled.wav", 32767 * strings[0]),
         write(tmp_path / "well.wav", strings[0]),
@@ -76,3 +78,17 @@ def test_a_sample_is_scored(command, corpus, tmp_path):
     spoken, heard = out[0].split(": ", 1)[1], [line for line in out if " s  " in line[:12]][-1].split(" s  ", 1)[1]
     (row,) = [line.split() for line in out if line.strip().startswith("WER %")]
     assert (float(row[-1]) == 0) == (spoken == heard)
+
+
+@pytest.mark.parametrize("kind", ["conformer", "gru"])
+def test_integers_that_nobody_scaled_are_refused_streaming_or_not(kind, refused, tmp_path):
+    model = tiny_model(kind)
+    tokenizer = CharTokenizer.train(["abcdefghijklmnopqrstuvwxyz"])
+    save_model(tmp_path / "averaged.safetensors", model, tokenizer)
+    noise = np.random.default_rng(0).integers(-9000, 9000, 16000).astype(np.float32)
+    soundfile.write(tmp_path / "a.wav", noise, 16000, subtype="FLOAT")
+    complaint = refused("transcribe", tmp_path, tmp_path / "a.wav", "chunk_size=16", "left_context=32")
+    assert complaint == (
+        f"asr transcribe: {tmp_path / 'a.wav'}: samples reach {abs(noise).max():.0f}, not [-1, 1]; "
+        "divide 16-bit integers by 32768"
+    )

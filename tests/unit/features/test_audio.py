@@ -74,11 +74,13 @@ def damaged(folder, tone, case):
             soundfile.write(path, np.where(np.arange(16000) == 77, np.nan, tone), 16000, subtype="FLOAT")
         case "infinite":
             soundfile.write(path, np.where(np.arange(16000) == 77, np.inf, tone), 16000, subtype="FLOAT")
+        case "unscaled":
+            soundfile.write(path, np.stack([32768 * tone, -32768 * tone], 1), 16000, subtype="FLOAT")
     return path
 
 
 CASES = ["missing", "folder", "zero bytes", "header only", "text", "half a wav", "half a flac", "half an ogg"]
-CASES += ["nan", "infinite"]
+CASES += ["nan", "infinite", "unscaled"]
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -88,6 +90,11 @@ def test_a_bad_file_is_refused_in_one_sentence(tmp_path, tone, case):
         read_audio(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_little_over_full_scale_is_heard(tmp_path, tone):
+    soundfile.write(tmp_path / "a.wav", 9 * tone, 16000, subtype="FLOAT")
+    np.testing.assert_array_equal(read_audio(tmp_path / "a.wav").samples.numpy(), 9 * tone)
 
 
 def test_a_stretch_beyond_the_end_is_refused(tmp_path, tone):
