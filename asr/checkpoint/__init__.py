@@ -7,10 +7,12 @@ from asr.checkpoint.folder import (
     best_checkpoints,
     checkpoint_path,
     checkpoints_between,
+    epoch_ended,
     list_checkpoints,
     newest_good,
     prune,
     step_of,
+    steps_of_epochs,
 )
 from asr.checkpoint.format import Checkpoint, read_checkpoint, read_metadata, with_prefix, write_checkpoint
 
@@ -23,6 +25,7 @@ __all__ = [
     "best_checkpoints",
     "checkpoint_path",
     "checkpoints_between",
+    "epoch_ended",
     "interval_average",
     "list_checkpoints",
     "mean_of_checkpoints",
@@ -31,6 +34,7 @@ __all__ = [
     "read_checkpoint",
     "read_metadata",
     "step_of",
+    "steps_of_epochs",
     "with_prefix",
     "write_checkpoint",
 ]

@@ -60,9 +60,42 @@ def checkpoints_between(folder: Path, *, first: int | None = None, last: int | N
     return [path for path, step in zip(paths, steps) if low <= step <= high]
 
 
-def _nearest(step: int, steps: Sequence[int]) -> str:
-    """Which of `steps`, in order, come right before and after `step`, in words."""
-    near = [*[one for one in steps if one < step][-1:], *[one for one in steps if one > step][:1]]
+def epoch_ended(path: Path) -> int | None:
+    """How many passes over the data a checkpoint had behind it when it was written right at a pass's end; else None.
+
+    Reads the header alone. A file that cannot be read, or does not say, is none.
+    """
+    try:
+        training = read_metadata(path)["training"]
+        epoch, consumed = training["epoch"], training["consumed"]
+    except (CheckpointError, KeyError, TypeError):
+        return None
+    return epoch if isinstance(epoch, int) and epoch >= 1 and consumed == 0 else None
+
+
+def steps_of_epochs(folder: Path, **epochs: int | None) -> list[int | None]:
+    """The step at which each epoch (counted from 1) ended, where the folder has its checkpoint; None for None.
+
+    Args:
+        epochs: by the names that they have in a message.
+    Raises:
+        CheckpointError: the folder holds no checkpoint of one of these ends.
+    """
+    if all(epoch is None for epoch in epochs.values()):
+        return [None] * len(epochs)
+    steps = {epoch: step_of(path) for path in list_checkpoints(folder) if (epoch := epoch_ended(path)) is not None}
+    for name, epoch in epochs.items():
+        if epoch is not None and epoch not in steps:
+            raise CheckpointError(
+                f"{name}={epoch}: {folder} has no checkpoint of that epoch's end, as training.keep_epochs keeps them; "
+                f"{_nearest(epoch, sorted(steps))}"
+            )
+    return [None if epoch is None else steps[epoch] for epoch in epochs.values()]
+
+
+def _nearest(number: int, numbers: Sequence[int]) -> str:
+    """Which of `numbers`, in order, come right before and after `number`, in words."""
+    near = [*[one for one in numbers if one < number][-1:], *[one for one in numbers if one > number][:1]]
     return f"the nearest: {' and '.join(map(str, near))}" if near else "it has none at all"
 
 
@@ -89,12 +122,22 @@ def newest_good(folder: Path, *, wanted: Callable[[Path], bool] = lambda path: T
     return None
 
 
-def prune(folder: Path, *, keep_last: int, keep: Collection[Path] = (), newest: int | None = None) -> list[Path]:
+def prune(
+    folder: Path,
+    *,
+    keep_last: int,
+    keep_epochs: int = 0,
+    keep: Collection[Path] = (),
+    newest: int | None = None,
+) -> list[Path]:
     """Delete all but the newest `keep_last` (>= 1) checkpoints, those in `keep`, and what interrupted writes left.
 
     Only the process that writes a run's checkpoints may call this.
 
     Args:
+        keep_epochs: how many of the newest stay that were written at an epoch's end (`epoch_ended`). These are counted
+            apart: they neither take the places of the `keep_last` others nor are among them. With 0 no file is opened
+            to tell one kind from the other, and all are ordinary.
         newest: the step of the last good one; later ones were damaged when the run was resumed, and count for nothing.
     Returns:
         The checkpoints deleted.
@@ -103,7 +146,9 @@ def prune(folder: Path, *, keep_last: int, keep: Collection[Path] = (), newest: 
         raise CheckpointError(f"keep_last={keep_last} must be at least 1, or nothing could be resumed")
     kept = {Path(path).name for path in keep}
     good = [path for path in list_checkpoints(folder) if newest is None or step_of(path) <= newest]
-    gone = [path for path in good[:-keep_last] if path.name not in kept]
+    ends = [path for path in good if epoch_ended(path) is not None] if keep_epochs else []
+    ordinary = [path for path in good if path not in ends]
+    gone = [path for path in [*ordinary[:-keep_last], *ends[:-keep_epochs]] if path.name not in kept]
     for path in [*gone, *Path(folder).glob(".*.safetensors.*.tmp")]:
         path.unlink(missing_ok=True)
     return gone

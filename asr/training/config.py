@@ -68,6 +68,9 @@ class TrainingConfig:
     """Steps between checkpoints; one is always written at the end."""
     keep_checkpoints: int = 5
     """How many of the newest checkpoints stay."""
+    keep_epochs: int = 0
+    """How many checkpoints stay besides, those of the newest ends of epochs, by which published averages are counted;
+    they have no part in `keep_checkpoints`. 0: none is written because an epoch ends, nor kept for it."""
     keep_best: int = 1
     """How many checkpoints stay besides, those of the lowest error rates on the dev set; 0 or more."""
     ema_decay: float | None = None
@@ -91,8 +94,9 @@ class TrainingConfig:
             raise ConfigError(f"training.memory_limit_gb={self.memory_limit_gb} must be 0 or more, or null")
         if self.memory_limit_gb is not None and self.parallel is Parallel.FSDP:
             raise ConfigError("training.memory_limit_gb measures whole models; set it to null, or parallel=DDP")
-        if self.keep_best < 0:
-            raise ConfigError(f"training.keep_best={self.keep_best} must be 0 or more")
+        for name in ("keep_best", "keep_epochs"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"training.{name}={getattr(self, name)} must be 0 or more")
         if self.ema_decay is not None and not 0 < self.ema_decay < 1:
             raise ConfigError(f"training.ema_decay={self.ema_decay} must lie between 0 and 1; null: none is kept")
         if self.validate_every < 0:

@@ -50,19 +50,18 @@ class Snapshot:
     arrangement: Arrangement
     """What decides which batches a step sees."""
     world: World = World()
+    dev_wer: float | None = None
+    """Error rate on the dev set of the model as it is; None: not measured since it moved."""
 
     @property
     def scale(self) -> float:
         """What the loss is multiplied by before backward: only float16 needs it, whatever an earlier start has left."""
         return self.loss_scale.value if self.guard.state.precision is Precision.FP16 else 1.0
 
-    def write(self, path: Path, *, dev_wer: float | None = None) -> None:
+    def write(self, path: Path) -> None:
         """Write everything to one file, whole or not at all; every process must call this, the first one writes.
 
-        Args:
-            dev_wer: error rate of the model as it is, where it was just measured.
-        Raises:
-            CheckpointError: it cannot be written.
+        Raises CheckpointError where it cannot be written.
         """
         regularisers = self.regularisers.to_state(self.world)
         optimizer_tensors, optimizer_scalars = self.optimizer.state_tensors()
@@ -86,7 +85,7 @@ class Snapshot:
             "loss_scale": self.loss_scale.to_state(),
             "seeds": self.seeds,
             "arrangement": self.arrangement.to_dict(),
-            "dev_wer": dev_wer,
+            "dev_wer": self.dev_wer,
         }
         write_checkpoint(path, tensors, {**self.describe(), "training": training})
 
@@ -123,6 +122,7 @@ class Snapshot:
         if "guard" in training:
             self.guard.load_state(training["guard"])
             self.loss_scale.load_state(training["loss_scale"])
+        self.dev_wer = training.get("dev_wer")
         self.position.load(training)
         self.position.consumed = self.arrangement.consumed_like(before, self.position.consumed)
 

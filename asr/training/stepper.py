@@ -72,6 +72,7 @@ class Stepper:
         position, snapshot = self.position, self.snapshot
         position.step += 1
         position.consumed += len(batches)
+        snapshot.dev_wer = None  # the model moves
         self._batches = batches
         self._move_clock(position.step)
         if not snapshot.model.training:  # a validation has been; walking all modules takes milliseconds

@@ -80,12 +80,15 @@ class Trainer:
                 return
             if self.position.step == 0:
                 # What trouble early on falls back to; and a disk that cannot be written to shows at once.
-                self._save(self._validate() if self.validate_first else None)
+                if self.validate_first:
+                    self._validate()
+                self._save()
             self.journal.start(self.position.step)
             with StopRequest() as stop:
                 while not self._is_finished():
                     self._run_epoch(stop)
-            self._save(self._validate())
+            self._validate()
+            self._save()
 
     def _is_finished(self) -> bool:
         position, config = self.position, self.config
@@ -138,6 +141,7 @@ class Trainer:
             raise DataError("there is not one batch of training data; check data.folder and the duration limits")
         self.position.epoch += 1
         self.position.consumed = 0
+        self._after_epoch()
 
     def _fall_back(self, batches: Sequence[Batch]) -> None:
         """Repeated trouble: take up the last good state, or give up with the reason."""
@@ -153,14 +157,28 @@ class Trainer:
             self.journal.record("train", step, numbers)
         if step < config.num_steps:
             is_due = bool(config.validate_every) and step % config.validate_every == 0
-            wer = self._validate() if is_due else None
+            if is_due:
+                self._validate()
             # In the middle of trouble there is nothing worth keeping, and the checkpoint before shall not be pushed
             # out; what falls due meanwhile is saved once the trouble is over.
             is_calm = not self.snapshot.guard.state.in_a_row
             is_time = step // config.checkpoint_every > calm // config.checkpoint_every
-            if is_calm and (is_time or self._belongs_to_best(wer)):
-                self._save(wer)
+            if is_calm and (is_time or (is_due and self._belongs_to_best())):
+                self._save()
         self._marks = time.process_time(), time.monotonic()
+
+    def _after_epoch(self) -> None:
+        """Save the end of a pass where such are kept; the end of the run is saved in any case.
+
+        In the middle of trouble it is left out: later it would be the end of an epoch no more.
+        """
+        if not self.config.keep_epochs or self._is_finished():
+            return
+        if self.snapshot.guard.state.in_a_row:
+            self.journal.line(f"warning: epoch {self.position.epoch} ends in the middle of trouble; its end is not kept")
+            return
+        # Where a checkpoint fell due at this very step, this one takes its place, error rate and all.
+        self._save()
 
     def _mark(self) -> None:
         """Add the time since the last mark to what training has taken."""
@@ -169,33 +187,35 @@ class Trainer:
         self.position.wall_s += now[1] - self._marks[1]
         self._marks = now
 
-    def _validate(self) -> float | None:
-        """Recognise the dev set; returns its error rate."""
+    def _validate(self) -> None:
+        """Recognise the dev set, and remember its error rate until the model moves."""
         if self.validate is None:
-            return None
+            return
         numbers = {**self.validate(self.position.step), **self._cost()}
         self.journal.record("dev", self.position.step, numbers)
         shown = ", ".join(f"{key} {value:.4g}" for key, value in numbers.items() if isinstance(value, float))
         self.journal.line(f"step {self.position.step}: dev {shown}")
-        return numbers["wer"]
+        self.snapshot.dev_wer = numbers["wer"]
 
     def _cost(self) -> dict[str, float]:
         """What it took to get here: time to accuracy is these against the error rate."""
         position = self.position
         return {"hours": position.audio_s / 3600, "cpu_s": position.cpu_s, "wall_s": position.wall_s}
 
-    def _belongs_to_best(self, wer: float | None) -> bool:
+    def _belongs_to_best(self) -> bool:
+        wer = self.snapshot.dev_wer
         if wer is None:
             return False
         is_one = self.world.is_first and belongs_to_best(self.checkpoints, wer, self.config.keep_best)
         return self.world.any(is_one)
 
-    def _save(self, wer: float | None = None) -> None:
-        self.snapshot.write(checkpoint_path(self.checkpoints, self.position.step), dev_wer=wer)
+    def _save(self) -> None:
+        self.snapshot.write(checkpoint_path(self.checkpoints, self.position.step))
         if self.world.is_first:
             best = best_checkpoints(self.checkpoints, self.config.keep_best)
-            keep_last = self.config.keep_checkpoints
-            prune(self.checkpoints, keep_last=keep_last, keep=best, newest=self.position.step)
+            keep_last, keep_epochs = self.config.keep_checkpoints, self.config.keep_epochs
+            newest = self.position.step
+            prune(self.checkpoints, keep_last=keep_last, keep_epochs=keep_epochs, keep=best, newest=newest)
 
 
 def _steps(batches: Iterator[Batch], accumulate: int) -> Iterator[list[Batch]]:

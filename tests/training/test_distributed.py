@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from asr.checkpoint.folder import list_checkpoints
+from asr.checkpoint.folder import epoch_ended, list_checkpoints
 from asr.checkpoint.format import Checkpoint, read_checkpoint
 from asr.config.compose import compose
 from asr.data import train_loader
@@ -32,6 +32,7 @@ RHYTHM = [
     "training.validate_every=8",
     "training.average_period=3",
     "training.log_every=1",
+    "training.keep_epochs=1",
     "training.ema_decay=0.9",
     "training.processes=2",
 ]
@@ -93,9 +94,16 @@ def test_two_processes_equal_one_with_two_batches_a_step(one, two):
             assert mine[key] == pytest.approx(other[key], rel=1e-4), key
 
 
-def test_killed_and_resumed(corpus, two, tmp_path):
+def test_one_end_of_an_epoch_is_kept(two):
+    assert [epoch_ended(path) for path in list_checkpoints(two / "checkpoints")] == [None, None, None, 3, None]
+
+
+@pytest.mark.parametrize(
+    "trouble", [partial(troubles.die_before_optimizer, 7), partial(troubles.die_between_epochs, 1)]
+)
+def test_killed_and_resumed(corpus, two, tmp_path, trouble):
     run = command(corpus, tmp_path)
-    outcomes = company(run, tmp_path / "log", troubles=[None, partial(troubles.die_before_optimizer, 7)])
+    outcomes = company(run, tmp_path / "log", troubles=[None, trouble])
     assert outcomes[1].was_killed
     assert outcomes[0].status == 1
     assert outcomes[0].err.splitlines()[-1].startswith("asr train: process 0 ends, for another has ended; ")

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from asr.checkpoint.folder import checkpoint_path, list_checkpoints
-from asr.checkpoint.format import Checkpoint, read_checkpoint
+from asr.checkpoint.folder import checkpoint_path, epoch_ended, list_checkpoints, step_of
+from asr.checkpoint.format import Checkpoint, read_checkpoint, read_metadata
 from asr.nn.whiten import Whiten
 from asr.training.memory import made_up
 from asr.training.regularisers import RegulariserMemory
@@ -123,6 +123,36 @@ def test_a_finished_run_is_left_alone(uninterrupted, corpus):
     outcome = asr(command(corpus, uninterrupted), uninterrupted / "log-again")
     assert outcome.status == 0, outcome.err
     assert [path.stat().st_mtime_ns for path in checkpoints] == before
+
+
+# Epochs of the tiny corpus have four steps: their ends fall between checkpoints every five steps, and on those every
+# four. Then each is written twice, first as any other checkpoint.
+EPOCHS = {
+    "right_behind_an_end": (5, partial(troubles.die_between_epochs, 1), {4: 1}),
+    "while_an_end_is_saved": (5, partial(troubles.die_while_saving, 2), {}),
+    "while_an_end_takes_the_place_of_its_step": (4, partial(troubles.die_while_saving, 3), {}),
+    "while_an_end_takes_the_place_of_a_scored_step": (4, partial(troubles.die_while_saving, 8), {4: 1, 8: 2}),
+}
+
+
+def epochs_kept(run_dir: Path) -> dict[int, int]:
+    """Epochs by the step at which they ended."""
+    ends = {step_of(path): epoch_ended(path) for path in list_checkpoints(run_dir / "checkpoints")}
+    return {step: epoch for step, epoch in ends.items() if epoch is not None}
+
+
+@pytest.mark.parametrize("moment", EPOCHS)
+def test_ends_of_epochs_are_kept_and_change_nothing(corpus, uninterrupted, tmp_path, moment):
+    every, trouble, there = EPOCHS[moment]
+    run = command(corpus, tmp_path, f"training.checkpoint_every={every}", "training.keep_epochs=2")
+    assert asr(run, tmp_path / "log", trouble=trouble).was_killed
+    assert epochs_kept(tmp_path) == there
+    outcome = asr(run, tmp_path / "log")
+    assert outcome.status == 0, outcome.err
+    assert_same(final(tmp_path), final(uninterrupted))
+    assert epochs_kept(tmp_path) == {8: 2, 12: 3}
+    scored = read_metadata(checkpoint_path(tmp_path / "checkpoints", 12))["training"]["dev_wer"]
+    assert scored is not None, "what a validation of the same step has found stays"
 
 
 # How often each thing happens in a run, which is how late it can be chosen to be the end.

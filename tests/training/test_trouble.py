@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from asr.checkpoint.folder import list_checkpoints, newest_good
+from asr.checkpoint.folder import epoch_ended, list_checkpoints, newest_good, step_of
 from asr.checkpoint.format import read_checkpoint
 from asr.config.compose import compose
 from asr.errors import CheckpointError, RillError
@@ -42,6 +42,32 @@ def test_gradients_that_are_not_finite_are_counted_and_harmless(trainer, tmp_pat
     run.run()
     assert [row["nonfinite_grads"] for row in metrics(tmp_path)] == [0, 0, 1, 1, 1, 1]
     assert all(tensor.isfinite().all() for tensor in run.snapshot.model.state_dict().values())
+
+
+def test_an_epoch_that_ends_in_trouble_is_not_kept(trainer, tmp_path):
+    """The epochs of the tiny corpus have four steps."""
+    run = trainer("training.num_steps=10", "training.keep_epochs=5", "training.keep_checkpoints=1")
+    spoil_losses(run, {4}, float("nan"))
+    lines: list[str] = []
+    run.journal.line = lines.append
+    run.run()
+    ends = {step_of(path): epoch_ended(path) for path in list_checkpoints(tmp_path / "checkpoints")}
+    assert ends == {8: 2, 10: None}
+    assert [line for line in lines if "epoch" in line and "warning" in line] == [
+        "warning: epoch 1 ends in the middle of trouble; its end is not kept"
+    ]
+
+
+def test_the_last_epoch_ends_with_the_run(trainer, tmp_path):
+    """It is saved once validated; sooner, and a run killed in between would count as finished without."""
+    every = ["training.checkpoint_every=3", "training.num_steps=100", "training.num_epochs=2"]
+    run = trainer(*every, "training.keep_epochs=5")
+    run.validate = lambda step: {"wer": 50.0, "saved": len(list_checkpoints(tmp_path / "checkpoints"))}
+    run.run()
+    ends = {step_of(path): epoch_ended(path) for path in list_checkpoints(tmp_path / "checkpoints")}
+    assert ends == {0: None, 3: None, 4: 1, 6: None, 8: 2}
+    (row,) = (row for row in metrics(tmp_path) if row["kind"] == "dev")
+    assert row["saved"] == 4
 
 
 @pytest.mark.parametrize("kind", ["loss", "gradient"])

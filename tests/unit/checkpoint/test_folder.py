@@ -10,10 +10,12 @@ from asr.checkpoint import (
     best_checkpoints,
     checkpoint_path,
     checkpoints_between,
+    epoch_ended,
     list_checkpoints,
     newest_good,
     prune,
     step_of,
+    steps_of_epochs,
     write_checkpoint,
 )
 from asr.errors import CheckpointError
@@ -91,6 +93,52 @@ def test_pruning_does_not_count_damaged_ones_that_the_run_has_come_back_from(tmp
     _damage(paths[2])
     assert prune(tmp_path, keep_last=1, newest=2) == [paths[0]]
     assert newest_good(tmp_path).path == paths[1]
+
+
+def _write_epochs(folder):
+    """Checkpoints every two steps and at the ends of epochs of three steps, of which the second is both."""
+    _write(folder, 0, epoch=0, consumed=0)
+    return {
+        step: _write(folder, step, epoch=step // 3, consumed=step % 3)
+        for step in range(1, 13)
+        if not (step % 2 * step % 3)
+    }
+
+
+def test_ends_of_epochs_are_known_by_what_stands_in_them(tmp_path):
+    paths = _write_epochs(tmp_path)
+    assert {step: epoch_ended(path) for step, path in paths.items()} == {
+        step: step // 3 if step % 3 == 0 else None for step in paths
+    }
+    assert epoch_ended(checkpoint_path(tmp_path, 0)) is None, "nothing has ended at the start"
+    assert epoch_ended(_write(tmp_path, 13)) is None, "an older checkpoint, or another program's, does not say"
+    assert steps_of_epochs(tmp_path, first_epoch=2, last_epoch=None) == [6, None]
+    assert steps_of_epochs(tmp_path / "none", first_epoch=None, last_epoch=None) == [None, None]
+    paths[9].write_bytes(b"")
+    for epoch, nearest in ((3, "the nearest: 2 and 4"), (5, "the nearest: 4"), (0, "the nearest: 1")):
+        with pytest.raises(CheckpointError, match=f"last_epoch={epoch}: .*training.keep_epochs.* {nearest}$"):
+            steps_of_epochs(tmp_path, first_epoch=1, last_epoch=epoch)
+    with pytest.raises(CheckpointError, match="it has none at all"):
+        steps_of_epochs(tmp_path / "none", first_epoch=1)
+
+
+def test_ends_of_epochs_are_pruned_apart(tmp_path):
+    _write_epochs(tmp_path)
+    prune(tmp_path, keep_last=3, keep_epochs=2)
+    assert [step_of(path) for path in list_checkpoints(tmp_path)] == [4, 8, 9, 10, 12]
+    prune(tmp_path, keep_last=1, keep_epochs=9)
+    assert [step_of(path) for path in list_checkpoints(tmp_path)] == [9, 10, 12]
+    prune(tmp_path, keep_last=2)
+    assert [step_of(path) for path in list_checkpoints(tmp_path)] == [10, 12], "where none are wanted, all are alike"
+
+
+def test_damaged_ends_of_epochs_are_in_nobody_s_way(tmp_path):
+    paths = _write_epochs(tmp_path)
+    paths[9].write_bytes(b"")
+    _damage(paths[12])  # whose header says all the same what it was
+    prune(tmp_path, keep_last=2, keep_epochs=2, newest=10)
+    assert [step_of(path) for path in list_checkpoints(tmp_path)] == [3, 6, 9, 10, 12]
+    assert newest_good(tmp_path).path == paths[10]
 
 
 def test_the_best_are_known_by_what_stands_in_them(tmp_path):
