@@ -88,6 +88,7 @@ def decode_set(
     from asr.evaluation.oracle import evaluate_choice
     from asr.evaluation.recognise import context_for
     from asr.evaluation.wer import unit_of
+    from asr.models.encoder import warn_untrained
 
     evaluators: dict[str | None, Callable[..., Evaluated]] = {
         None: partial(evaluate, stepwise=config.stepwise),
@@ -96,6 +97,7 @@ def decode_set(
     }
     device = move_model(loaded.model, config.device, needs_k2=config.search.method in K2_METHODS)
     context = context_for(loaded.model, config.chunk_size, config.left_context, config.lookahead)
+    warn_untrained(loaded.model.config.encoder, context)
     scored, report = evaluators[choice](
         loaded.model,
         loaded.tokenizer,

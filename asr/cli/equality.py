@@ -30,6 +30,7 @@ def main(argv: Sequence[str]) -> int:
     from asr.errors import AudioError, ConfigError
     from asr.evaluation.equality import both_ways, draw_equality
     from asr.features import Fbank, load_16k
+    from asr.models.encoder import warn_untrained
     from asr.models.encoders import kind_of
     from asr.nn.chunks import ChunkContext
     from asr.streaming.stream import SMALLEST_STEP
@@ -38,6 +39,7 @@ def main(argv: Sequence[str]) -> int:
     if not loaded.model.encoder.supports_step:
         raise ConfigError(f"{loaded.path} hears whole utterances only; there is nothing streamed to compare")
     context = ChunkContext(chunk_size=config.chunk_size, left_context=config.left_context, lookahead=config.lookahead)
+    warn_untrained(loaded.model.config.encoder, context)
     samples = load_16k(files[0]).samples if files else load_samples(sample_of(checkpoint))
     features, _ = Fbank()(samples[None], torch.tensor([len(samples)]))
     if features.shape[1] < SMALLEST_STEP:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol
 
 import torch
@@ -10,6 +12,8 @@ from torch import Tensor
 
 from asr.errors import ConfigError
 from asr.nn.chunks import ChunkContext
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(kw_only=True)
@@ -54,6 +58,10 @@ class EncoderConfig:
         for size in {size for row in context.row_sizes or [(context.chunk_size,)] for size in row}:
             self.check_chunk_size(size)
         self.check_lookahead(context.lookahead)
+
+    def untrained(self, context: ChunkContext) -> str | None:
+        """What `context` lets frames see that they never saw in training, in a sentence; None where that is nothing."""
+        return None
 
 
 class StreamingState(Protocol):
@@ -121,6 +129,17 @@ class Encoder(Protocol):
 def features_ahead(encoder: Encoder, context: ChunkContext) -> int:
     """Feature frames, 100 Hz, that a step reads beyond its chunk: what the encoder needs, and what was chosen."""
     return encoder.lookahead + 2 * context.lookahead
+
+
+def warn_untrained(config: EncoderConfig, context: ChunkContext) -> None:
+    """Warn of what works but was never trained; once, however many streams ask for it."""
+    if sentence := config.untrained(context):
+        _warn_once(sentence)
+
+
+@lru_cache(maxsize=64)
+def _warn_once(sentence: str) -> None:
+    logger.warning("%s", sentence)
 
 
 def refuse_steps(what: str) -> ConfigError:

@@ -10,7 +10,7 @@ from torch import Tensor
 from asr.decoding import Hypothesis, SearchState, build_search, settle
 from asr.errors import StreamError
 from asr.features import FbankConfig
-from asr.models.encoder import StreamingState, features_ahead
+from asr.models.encoder import StreamingState, features_ahead, warn_untrained
 from asr.models.transducer import Transducer
 from asr.nn.chunks import ChunkContext
 from asr.streaming.config import StreamConfig
@@ -61,6 +61,7 @@ class Stream:
         for size in config.adaptive.chunk_sizes if config.adaptive else ():
             model.encoder.config.check_context(config.context_of(size))
         self._context = config.context
+        warn_untrained(model.config.encoder, self._context)
         encoder = model.init_state(1, self._context)
         self._state = StreamState(encoder, self.search.init(1, encoder.processed.device))
         self._settled = SettledTokens()

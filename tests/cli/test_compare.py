@@ -116,6 +116,13 @@ def test_what_lies_beside_the_search_is_told_where_it_is_unusual():
     assert beside(data=decode_config.TestSetConfig(folder="other")) == {"folder": str(Path("other").resolve())}
 
 
+def test_what_was_never_trained_is_warned_of(run, command, caplog):
+    model = tiny_model(TOKENIZER.vocab_size)
+    model.config.encoder.lookaheads = [0, 12]
+    assert command("decode", run("ahead", model), "chunk_size=16", "left_context=32", "lookahead=4")[0] == 0
+    assert "trained with lookahead 0 or 12 and may hear worse with lookahead=4" in caplog.text
+
+
 def test_streamed_and_direct_are_drawn(run, command, tmp_path):
     folder = run("drawn", tiny_model(TOKENIZER.vocab_size))
     picture = tmp_path / "difference.png"

@@ -28,6 +28,16 @@ def copy_of(recognizer: Recognizer) -> Recognizer:
     return Recognizer(model, recognizer.tokenizer)
 
 
+def test_an_untrained_lookahead_is_warned_of(recognizer, caplog):
+    own = copy_of(recognizer)
+    own.model.config.encoder.lookaheads = [0, 24]
+    own.stream(config())
+    own.stream(config(lookahead=24))
+    assert not caplog.records
+    own.stream(config(lookahead=8))
+    assert "trained with lookahead 0 or 24" in caplog.text
+
+
 REFUSED = {
     "nan": (torch.tensor([0.0, float("nan")]), 16000, "sample 1 of this piece.*NaN or infinite"),
     "infinite": (torch.tensor([float("inf")]), 16000, "NaN or infinite"),

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from asr.errors import ConfigError
 from asr.models.encoder import EncoderConfig
+from asr.nn.chunks import ChunkContext
 
 
 @dataclass(kw_only=True)
@@ -108,6 +109,15 @@ class ZipformerConfig(EncoderConfig):
         step = self.chunk_multiple
         if frames < 0 or frames % step:
             raise ConfigError(f"{name}={frames} must be 0 or a multiple of {step}, the largest downsampling factor")
+
+    def untrained(self, context: ChunkContext) -> str | None:
+        """Of lookaheads only: between the chunk sizes of training, others do as well."""
+        if context.chunk_size is None or context.lookahead in self.lookaheads:
+            return None
+        return (
+            f"this model was trained with lookahead {' or '.join(map(str, sorted(set(self.lookaheads))))} and may hear "
+            f"worse with lookahead={context.lookahead}; use what it was trained with (model.encoder.lookaheads)"
+        )
 
     @property
     def can_stream(self) -> bool:

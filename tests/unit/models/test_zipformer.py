@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from asr.errors import ConfigError
+from asr.models.encoder import warn_untrained
 from asr.models.zipformer import Zipformer, ZipformerConfig
 from asr.nn.chunks import ChunkContext
 from asr.nn.schedule import set_schedule_position
@@ -180,6 +181,18 @@ def test_lookahead_is_drawn_where_there_are_chunks():
     drawn = [model.draw_context() for _ in range(200)]
     assert {context.lookahead for context in drawn if context.chunk_size} == {0, 8}
     assert {context.lookahead for context in drawn if not context.chunk_size} == {0}
+
+
+def test_a_lookahead_that_was_never_drawn_is_warned_of_once(caplog):
+    config = ZipformerConfig(lookaheads=[0, 16])
+    for lookahead in (0, 8, 8, 16, 24):
+        warn_untrained(config, ChunkContext(chunk_size=8, left_context=16, lookahead=lookahead))
+    assert [record.getMessage().split(";")[0] for record in caplog.records] == [
+        f"this model was trained with lookahead 0 or 16 and may hear worse with lookahead={lookahead}"
+        for lookahead in (8, 24)
+    ]
+    warn_untrained(ZipformerConfig(lookaheads=[8]), ChunkContext())  # whole utterances see everything
+    assert len(caplog.records) == 2
 
 
 def test_training_with_lookahead_reaches_every_parameter():
