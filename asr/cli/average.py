@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -24,8 +24,9 @@ average where it kept one. The best becomes EXP/averaged.safetensors, which othe
 EXP/average.png show how the error rate depends on the stretch.
 
   first=STEP last=STEP                 instead, the average from one checkpoint to another, without dev set; what came
-                                       up to the first is excluded, as by --avg in published results. One alone bounds
-                                       the comparison
+                                       up to the first is excluded. One alone bounds the comparison
+  first_epoch=22 last_epoch=30         the same between ends of epochs, kept by training.keep_epochs: what is published
+                                       as "epoch 30, averaged 8"
   compare=true                         with both, too, compare what lies between them
   split=dev                            where candidates are compared
   chunk_size=32 left_context=128       how candidates are decoded
@@ -43,17 +44,29 @@ def main(argv: Sequence[str]) -> int:
     from asr.errors import CheckpointError
 
     run_dir, console = Path(config.checkpoint), Console()
-    paths = checkpoints_between(run_dir / "checkpoints", first=config.first, last=config.last)
+    first, last = _steps(config)
+    paths = checkpoints_between(run_dir / "checkpoints", first=first, last=last)
     if not paths:
         raise CheckpointError(f"there are no checkpoints in {run_dir / 'checkpoints'}; give the folder of a run")
     loaded = load_model(paths[-1])
-    chosen = _best(loaded, paths, config, console) if config.compares else _whole_stretch(paths)
+    chosen = _best(loaded, paths, config, console) if config.compares else _whole_stretch(paths, config)
     origin = loaded.metadata["origin"]
     save_model(
         run_dir / AVERAGED, loaded.model, loaded.tokenizer, weights=chosen.weights, origin=origin, **chosen.notes
     )
     console.print(f"wrote {run_dir / AVERAGED}: {chosen.name}", highlight=False)
     return 0
+
+
+def _steps(config: AverageConfig) -> tuple[int | None, int | None]:
+    """The steps of the first and the last checkpoint, as far as they are asked for."""
+    from asr.checkpoint.folder import steps_of_epochs
+
+    if not config.by_epoch:
+        return config.first, config.last
+    epochs = {"first_epoch": config.first_epoch, "last_epoch": config.last_epoch}
+    first, last = steps_of_epochs(Path(config.checkpoint) / "checkpoints", **epochs)
+    return first, last
 
 
 class Choice(NamedTuple):
@@ -82,20 +95,23 @@ def _best(loaded: LoadedModel, paths: Sequence[Path], config: AverageConfig, con
     return Choice(best.name, best.weights, {"average": notes})
 
 
-def _whole_stretch(paths: Sequence[Path]) -> Choice:
+def _whole_stretch(paths: Sequence[Path], config: AverageConfig) -> Choice:
     """The average from the first checkpoint to the last, whatever it does on the dev set."""
     from asr.checkpoint.average import average_interval
     from asr.checkpoint.folder import step_of
 
     first, last = paths[0], paths[-1]
     notes = {"first": step_of(first), "last": step_of(last)}
-    return Choice(_stretch_name(first, last), average_interval(first, last), {"stretch": notes})
+    epochs = {"first_epoch": config.first_epoch, "last_epoch": config.last_epoch}
+    notes |= {name: epoch for name, epoch in epochs.items() if epoch is not None}
+    return Choice(stretch_name(notes), average_interval(first, last), {"stretch": notes})
 
 
-def _stretch_name(first: Path, last: Path) -> str:
-    from asr.checkpoint.folder import step_of
-
-    return f"steps {step_of(first)} to {step_of(last)} averaged"
+def stretch_name(stretch: Mapping[str, int]) -> str:
+    """What was averaged, in words, for what stands as `stretch` in a model's file."""
+    name = f"steps {stretch['first']} to {stretch['last']} averaged"
+    ends = [f"epoch {stretch[key]}" for key in ("first_epoch", "last_epoch") if key in stretch]
+    return f"{name} ({' to '.join(ends)})" if ends else name
 
 
 class Candidate(NamedTuple):
@@ -176,4 +192,5 @@ def candidates(paths: Sequence[Path]) -> Iterator[tuple[str, int | None, dict[st
     for path in reversed(paths[:-1]):
         if step_of(path) // period == step_of(newest) // period:
             continue  # the running average did not move in between
-        yield _stretch_name(path, newest), step_of(path), average_interval(path, newest)
+        stretch = {"first": step_of(path), "last": step_of(newest)}
+        yield stretch_name(stretch), step_of(path), average_interval(path, newest)

@@ -88,3 +88,7 @@ def _of_checkpoint(name: str) -> Iterator[tuple[str, object]]:
         yield "trained for", f"{training['step']} steps, {training['audio_s'] / 3600:.1f} hours of audio heard"
     if average := loaded.metadata.get("average"):
         yield "average", f"{average['chosen']}, dev WER {average['dev_wer']:.2%}"
+    if stretch := loaded.metadata.get("stretch"):
+        from asr.cli.average import stretch_name
+
+        yield "average", stretch_name(stretch)

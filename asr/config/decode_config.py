@@ -132,9 +132,14 @@ class AverageConfig:
     oldest one kept."""
     last: int | None = None
     """Step of the checkpoint at which averages end; null: the newest."""
+    first_epoch: int | None = None
+    """Instead of `first`, an epoch (counted from 1) whose end was kept: `last_epoch` less the number averaged, where
+    results are published so. Its own steps are no part of the average."""
+    last_epoch: int | None = None
+    """Instead of `last`, the epoch with whose end averages end."""
     compare: bool | None = None
-    """Whether candidates from `first` to `last` are compared on the dev set; false takes the average over all of it, as
-    null does where both are given."""
+    """Whether candidates from the first to the last are compared on the dev set; false takes the average over all of
+    it, as null does where both ends are given."""
     device: str | None = None
     """Such as "cpu" or "cuda"; null: a GPU where there is one."""
 
@@ -143,11 +148,30 @@ class AverageConfig:
         find_device(self.device)  # checks it
         if self.first is not None and self.last is not None and self.first >= self.last:
             raise ConfigError(f"first={self.first} must come before last={self.last}; name steps of two checkpoints")
+        self._check_epochs()
+
+    def _check_epochs(self) -> None:
+        first, last = self.first_epoch, self.last_epoch
+        if self.by_epoch and (self.first is not None or self.last is not None):
+            raise ConfigError(
+                "first and last count steps, first_epoch and last_epoch epochs, and one average cannot do both; "
+                "leave out one kind"
+            )
+        if first is not None and last is not None and first >= last:
+            raise ConfigError(
+                f"first_epoch={first} must come before last_epoch={last}; its own steps are no part of the average"
+            )
+
+    @property
+    def by_epoch(self) -> bool:
+        """Whether the ends of averages are named by epochs."""
+        return self.first_epoch is not None or self.last_epoch is not None
 
     @property
     def compares(self) -> bool:
         """Whether candidates are compared."""
-        return None in (self.first, self.last) if self.compare is None else self.compare
+        ends = (self.first_epoch, self.last_epoch) if self.by_epoch else (self.first, self.last)
+        return None in ends if self.compare is None else self.compare
 
 
 @dataclass(kw_only=True)

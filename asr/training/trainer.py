@@ -175,7 +175,7 @@ class Trainer:
         if not self.config.keep_epochs or self._is_finished():
             return
         if self.snapshot.guard.state.in_a_row:
-            self.journal.line(f"warning: epoch {self.position.epoch} ends in the middle of trouble; its end is not kept")
+            self.journal.line(f"warning: epoch {self.position.epoch} ends in the middle of trouble and is not kept")
             return
         # Where a checkpoint fell due at this very step, this one takes its place, error rate and all.
         self._save()

@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from asr.checkpoint import RunningAverage, average_interval, checkpoint_path, list_checkpoints, read_checkpoint
+from asr.checkpoint import (
+    RunningAverage,
+    average_interval,
+    checkpoint_path,
+    list_checkpoints,
+    read_checkpoint,
+    write_checkpoint,
+)
 from asr.checkpoint.model import AVERAGED
 from asr.data import Batch
 
@@ -38,7 +45,45 @@ def test_one_stretch_is_averaged_as_asked(run, command):
     for name in RunningAverage(then).tensors:
         torch.testing.assert_close(found[name], then[name])
     assert read_checkpoint(run / AVERAGED).metadata["stretch"] == {"first": 2, "last": 4}
-    assert command("info", run)[0] == 0
+    assert "steps 2 to 4 averaged" in " ".join(command("info", run)[1])
+
+
+@pytest.fixture(scope="module")
+def epochs(run, tmp_path_factory) -> Path:
+    """The same run, as if its third and fourth epoch had ended with the steps 2 and 6."""
+    folder = Path(shutil.copytree(run, tmp_path_factory.mktemp("epochs") / "run"))
+    for step, epoch in ((2, 3), (6, 4)):
+        path = checkpoint_path(folder / "checkpoints", step)
+        found = read_checkpoint(path)
+        found.metadata["training"].update(epoch=epoch, consumed=0)
+        write_checkpoint(path, found.tensors, found.metadata)
+    return folder
+
+
+def test_a_stretch_of_epochs_is_averaged_as_one_of_steps(epochs, command):
+    status, out, err = command("average", epochs, "first_epoch=3", "last_epoch=4", "split=nowhere")
+    assert status == 0, err
+    name = "steps 2 to 6 averaged (epoch 3 to epoch 4)"
+    assert name in " ".join(out)
+    wanted = average_interval(*(checkpoint_path(epochs / "checkpoints", step) for step in (2, 6)))
+    assert all(torch.equal(averaged(epochs)[key], value) for key, value in wanted.items())
+    stretch = read_checkpoint(epochs / AVERAGED).metadata["stretch"]
+    assert stretch == {"first": 2, "last": 6, "first_epoch": 3, "last_epoch": 4}
+    assert name in " ".join(command("info", epochs)[1])
+
+
+def test_one_epoch_alone_bounds_the_comparison(epochs, command):
+    status, _, err = command("average", epochs, "last_epoch=4")
+    assert status == 0, err
+    names = [point["name"] for point in read_checkpoint(epochs / AVERAGED).metadata["average"]["curve"]]
+    assert names[0] == "step 6" and "steps 4 to 6 averaged" in names
+
+
+def test_bad_stretches_of_epochs(epochs, refused):
+    line = refused("average", epochs, "first_epoch=2", "last_epoch=4")
+    assert "first_epoch=2" in line and line.endswith("the nearest: 3")
+    assert "cannot do both" in refused("average", epochs, "first_epoch=3", "last=6")
+    assert "must come before" in refused("average", epochs, "first_epoch=4", "last_epoch=4")
 
 
 def test_what_lies_between_is_compared_where_asked(run, command):

@@ -54,7 +54,7 @@ def test_an_epoch_that_ends_in_trouble_is_not_kept(trainer, tmp_path):
     ends = {step_of(path): epoch_ended(path) for path in list_checkpoints(tmp_path / "checkpoints")}
     assert ends == {8: 2, 10: None}
     assert [line for line in lines if "epoch" in line and "warning" in line] == [
-        "warning: epoch 1 ends in the middle of trouble; its end is not kept"
+        "warning: epoch 1 ends in the middle of trouble and is not kept"
     ]
 
 
