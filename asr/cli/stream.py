@@ -65,7 +65,7 @@ def main(argv: Sequence[str]) -> int:
             moments.append(moment)
             if moment.text or not (moment.before or moment.ended):
                 print(f"{moment.heard_s:7.2f} s  {moment.text}{_ENDED if moment.ended else ''}", flush=True)
-    _report(recognizer, audio, config, [moment.shown for moment in moments], chunk_s, sample)
+    _report(recognizer, audio, config, moments, chunk_s, sample)
     return 0
 
 
@@ -120,6 +120,15 @@ def follow(
     yield Moment(heard_s, stream.final.text, before, ended=False)
 
 
+def final_s(moments: Sequence[Moment]) -> float:
+    """Seconds heard when all that was said was final: at an endpoint that only silence followed, or at the end."""
+    *_, last = moments
+    answer = last.shown.text
+    return next(
+        moment.heard_s for moment in moments if moment is last or (moment.ended and moment.shown.text == answer)
+    )
+
+
 def _feed(stream: Stream, piece: Tensor | None, sample_rate: int) -> float:
     """Hand a stream a piece of audio, or its end; returns the seconds that took, the features' computing."""
     started = time.perf_counter()
@@ -134,7 +143,7 @@ def _report(
     recognizer: Recognizer,
     audio: Audio,
     config: StreamConfig,
-    shown: list[Shown],
+    moments: list[Moment],
     chunk_s: list[float],
     sample: Cut | None,
 ) -> None:
@@ -148,7 +157,8 @@ def _report(
     from asr.evaluation.wer import score_utterance
     from asr.models.encoder import features_ahead
 
-    answer, audio_s = shown[-1].text, len(audio.samples) / audio.sample_rate
+    shown, audio_s = [moment.shown for moment in moments], len(audio.samples) / audio.sample_rate
+    answer = shown[-1].text
     spoken = answer if sample is None else sample.supervisions[0].text
     known = [] if sample is None else known_words(sample)
     words = known or hear_words(audio, spoken, recognizer.model, recognizer.tokenizer)
@@ -160,7 +170,7 @@ def _report(
             lookahead=features_ahead(recognizer.model.encoder, config.context),
         ),
         measure_delays(
-            [Watched(words, shown, audio_s)],
+            [Watched(words, shown, final_s(moments))],
             [scored.alignment],
             unit=Unit.WORD,
             positions="known" if known else "aligned",

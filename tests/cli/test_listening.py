@@ -11,6 +11,7 @@ import torch
 
 import asr
 from asr.checkpoint.model import save_model
+from asr.cli.stream import Moment, final_s
 from asr.features import Resampler
 from asr.text import CharTokenizer
 from tests.models.digits import digits_model
@@ -67,6 +68,27 @@ def test_a_stream_of_a_file_ends_segments_where_it_is_told_to(command, strings, 
     first, last = ends[0].split("  (")[0], answers["endpoint.pause_s=0.8"][-1]
     assert len(ends) == 1 and f"{first} {last}" == answers["endpoint=null"][-1]
     assert not any("segment" in line for line in answers["endpoint=null"])
+
+
+def test_an_answer_is_final_at_the_endpoint_that_only_silence_follows(command, strings, tmp_path):
+    """Not at the recording's end, seconds later: that is what somebody waits for who has stopped speaking."""
+    pause = np.random.default_rng(0).normal(0, 1e-3, 4 * 16000).astype(np.float32)
+    file = write(tmp_path / "one.wav", np.concatenate([strings[0], pause]))
+    waited = {}
+    for setting in ("endpoint.pause_s=0.8", "endpoint=null"):
+        status, out, err = command("stream", digits_model(), file, setting)
+        assert status == 0, err
+        (row,) = [line.split() for line in out if "final answer after speech ended" in line]
+        waited[setting] = float(row[-1])
+    assert 0.8 <= waited["endpoint.pause_s=0.8"] < 2.0 < 4.0 < waited["endpoint=null"]
+
+
+def test_all_is_final_where_nothing_new_follows():
+    first, again = Moment(1.0, "one", "", ended=True), Moment(2.5, "two", "one", ended=True)
+    assert (
+        final_s([first, again, Moment(4.0, "", "one two", ended=True), Moment(5.0, "", "one two", ended=False)]) == 2.5
+    )
+    assert final_s([first, Moment(5.0, "two", "one", ended=False)]) == 5.0
 
 
 def test_a_sample_is_scored(command, corpus, tmp_path):
