@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,20 +15,55 @@ from asr.losses import Topology
 from asr.models.transducer import Transducer, count_parameters
 from asr.optim.schedules import ScheduleKind
 from asr.training.precision import Precision
-from tests.conf.recipes import choices, composed
+from tests.conf.recipes import CONF, choices, composed
 from tests.conftest import REPO
 
 SPEC_DIR = Path(os.environ.get("RILL_SPEC_DIR", REPO.parent / "shared" / "spec"))
 
 
-class Row(NamedTuple):
-    """One published experiment. `quoted`: what stands in its row of the written tables, where it has one."""
+class Published(NamedTuple):
+    """A row of a recipe's README: parameters, "GPUs, md", "epochs, averaged", and quoted error rates."""
 
     parameters: int
     processes: int
     max_duration_s: float
+    epochs: int
+    averaged: list[int]
+    rates: list[str]
+
+
+def _tables() -> dict[str, Published]:
+    """The tables of both READMEs by recipe. Figures stand there and are typed nowhere else."""
+    found: dict[str, Published] = {}
+    for corpus in ("librispeech", "aishell"):
+        text = (REPO / "recipes" / corpus / "README.md").read_text(encoding="utf-8")
+        table = text.split("| recipe= |")[1].split("\n\n")[0]
+        for line in table.splitlines()[2:]:
+            what, *cells, rate = (cell.strip() for cell in line.strip("|").split("|"))
+            rates = re.findall(r"\d+\.\d\d \d+\.\d\d", rate)
+            if what.startswith("`"):
+                found[what.split("`")[1]] = _published(*cells, rates)
+            else:  # the same model, decoded otherwise
+                list(found.values())[-1].rates.extend(rates)
+    return found
+
+
+def _published(parameters: str, machines: str, length: str, rates: list[str]) -> Published:
+    processes, max_duration_s = machines.split(", ")
+    epochs, *averaged = map(int, re.findall(r"\d+", length))
+    return Published(
+        int(parameters.replace(" ", "")), int(processes.split()[0]), float(max_duration_s), epochs, averaged, rates
+    )
+
+
+class Row(NamedTuple):
+    """What a README does not say of an experiment.
+
+    `quoted`: what stands in its row of the written tables, where it has one; `num_epochs`: of the training, where the
+    published model is an earlier one.
+    """
+
     lr: float
-    num_epochs: int
     quoted: str = ""
     ctc: float = 0.0
     attention: float = 0.0
@@ -36,109 +72,78 @@ class Row(NamedTuple):
     vocab_size: int = 500
     context_size: int = 2
     transducer: bool = True
+    num_epochs: int | None = None
 
 
-def _aishell(parameters: int, max_duration_s: float, quoted: str, **other) -> Row:
-    settings = {"lr_epochs": 18, "vocab_size": 4336, "context_size": 1, **other}
-    return Row(parameters, 2, max_duration_s, 0.045, 60, quoted, **settings)
+def _aishell(quoted: str, **other) -> Row:
+    settings = {"lr_epochs": 18, "vocab_size": 4336, "context_size": 1, "num_epochs": 60, **other}
+    return Row(0.045, quoted, **settings)
 
 
+def _cr_ctc(lr: float, quoted: str) -> Row:
+    return Row(lr, quoted, ctc=1.0, consistency=0.2, transducer=False)
+
+
+def _ctc_attention(lr: float) -> Row:
+    quoted = "CTC/AED S / M / L, ctc .1 att .9|2·1700 (lr .04) / 4·1200 / 4·1200|50-30/22/29"
+    return Row(lr, quoted, ctc=0.1, attention=0.9, transducer=False)
+
+
+TABLES = _tables()
 ROWS = {
-    "librispeech": Row(66_110_931, 4, 1000, 0.045, 30, "M streaming, chunk 16|4 V100, 1000|.045, 3.5|30-8"),
-    "librispeech_small": Row(23_285_615, 2, 1500, 0.04, 50, "S 23.3 M|2 V100, 1500|.04, 3.5"),
-    "librispeech_medium": Row(65_549_011, 4, 1000, 0.045, 50, "M 65.5 M|4 V100, 1000|.045, 3.5"),
-    "librispeech_large": Row(148_439_574, 4, 1000, 0.045, 50, "L 148.4 M|4 V100, 1000|.045, 3.5"),
-    "librispeech_large_8gpu": Row(148_439_574, 8, 2200, 0.045, 174, "8 A100-80G, 2200|.045, 3.5|174-172"),
-    "librispeech_small_streaming": Row(23_627_887, 2, 1500, 0.04, 30),
-    "librispeech_large_streaming": Row(149_281_046, 4, 1000, 0.045, 30),
-    "librispeech_100": Row(65_549_011, 4, 1000, 0.045, 30),
-    "librispeech_medium_ctc": Row(
-        65_805_511, 4, 1000, 0.045, 40, "M transducer+CTC (65.8 M), ctc .2|4, 1000|40-16", ctc=0.2
-    ),
-    "librispeech_small_cr_ctc": Row(
-        22_118_279,
-        *(2, 850, 0.04, 50, "CR-CTC S, cr .2, lr .04|2 V100, 850|50-25"),
-        ctc=1.0,
-        consistency=0.2,
-        transducer=False,
-    ),
-    "librispeech_medium_cr_ctc": Row(
-        64_250_603,
-        *(4, 700, 0.045, 50, "CR-CTC M, cr .2|4 V100, 700|50-24"),
-        ctc=1.0,
-        consistency=0.2,
-        transducer=False,
-    ),
-    "librispeech_large_cr_ctc": Row(
-        147_010_094,
-        *(2, 1400, 0.045, 50, "CR-CTC L, cr .2|2 A100, 1400|50-26"),
-        ctc=1.0,
-        consistency=0.2,
-        transducer=False,
-    ),
+    "librispeech": Row(0.045, "M streaming, chunk 16|4 V100, 1000|.045, 3.5|30-8"),
+    "librispeech_small": Row(0.04, "S 23.3 M|2 V100, 1500|.04, 3.5"),
+    "librispeech_medium": Row(0.045, "M 65.5 M|4 V100, 1000|.045, 3.5"),
+    "librispeech_large": Row(0.045, "L 148.4 M|4 V100, 1000|.045, 3.5"),
+    "librispeech_large_8gpu": Row(0.045, "8 A100-80G, 2200|.045, 3.5|174-172"),
+    "librispeech_small_streaming": Row(0.04),
+    "librispeech_large_streaming": Row(0.045),
+    "librispeech_100": Row(0.045),
+    "librispeech_medium_ctc": Row(0.045, "M transducer+CTC (65.8 M), ctc .2|4, 1000|40-16", ctc=0.2),
+    "librispeech_small_cr_ctc": _cr_ctc(0.04, "CR-CTC S, cr .2, lr .04|2 V100, 850|50-25"),
+    "librispeech_medium_cr_ctc": _cr_ctc(0.045, "CR-CTC M, cr .2|4 V100, 700|50-24"),
+    "librispeech_large_cr_ctc": _cr_ctc(0.045, "CR-CTC L, cr .2|2 A100, 1400|50-26"),
     "librispeech_large_cr_ctc_attention": Row(
-        174_319_650,
-        *(2, 1200, 0.045, 50, "CR-CTC/AED L, ctc .1 att .9 cr .02|2 A100, 1200|50-20"),
+        0.045,
+        "CR-CTC/AED L, ctc .1 att .9 cr .02|2 A100, 1200|50-20",
         ctc=0.1,
         attention=0.9,
         consistency=0.02,
         transducer=False,
     ),
     "librispeech_large_transducer_cr_ctc": Row(
-        148_824_074,
-        *(2, 1400, 0.045, 50, "transducer+CR-CTC L, ctc .1 cr .02|2 A100, 1400|50-26"),
-        ctc=0.1,
-        consistency=0.02,
+        0.045, "transducer+CR-CTC L, ctc .1 cr .02|2 A100, 1400|50-26", ctc=0.1, consistency=0.02
     ),
-    **{
-        f"librispeech_{size}_ctc_attention": Row(
-            parameters,
-            *(
-                processes,
-                duration,
-                lr,
-                50,
-                "CTC/AED S / M / L, ctc .1 att .9|2·1700 (lr .04) / 4·1200 / 4·1200|50-30/22/29",
-            ),
-            ctc=0.1,
-            attention=0.9,
-            transducer=False,
-        )
-        for size, parameters, processes, duration, lr in (
-            ("small", 46_282_107, 2, 1700, 0.04),
-            ("medium", 89_987_295, 4, 1200, 0.045),
-            ("large", 174_319_650, 4, 1200, 0.045),
-        )
-    },
-    "aishell": _aishell(73_974_471, 1000, ""),
-    "aishell_small": _aishell(30_167_139, 1200, "char S 30.2 M, ctx 1|1200|18, 60"),
-    "aishell_medium": _aishell(73_412_551, 1000, "char M 73.4 M, ctx 1|1000|18, 60"),
-    "aishell_large": _aishell(157_285_130, 800, "char L 157.3 M, ctx 1|800|18, 60"),
-    "aishell_small_streaming": _aishell(30_509_411, 1200, ""),
+    "librispeech_small_ctc_attention": _ctc_attention(0.04),
+    "librispeech_medium_ctc_attention": _ctc_attention(0.045),
+    "librispeech_large_ctc_attention": _ctc_attention(0.045),
+    "aishell": _aishell(""),
+    "aishell_small": _aishell("char S 30.2 M, ctx 1|1200|18, 60"),
+    "aishell_medium": _aishell("char M 73.4 M, ctx 1|1000|18, 60"),
+    "aishell_large": _aishell("char L 157.3 M, ctx 1|800|18, 60"),
+    "aishell_small_streaming": _aishell(""),
     "aishell_medium_bbpe": _aishell(
-        65_549_011, 1000, "bbpe-500 M 65.5 M, ctx 2|1000|10, 40", lr_epochs=10, vocab_size=500, context_size=2
-    )._replace(num_epochs=40),
+        "bbpe-500 M 65.5 M, ctx 2|1000|10, 40", lr_epochs=10, vocab_size=500, context_size=2, num_epochs=40
+    ),
     "aishell_medium_cr_ctc": _aishell(
-        66_218_471,
-        *(500, "char M CR-CTC only 66.2 M, cr .2|500 (2 V100)|18, 60"),
-        ctc=1.0,
-        consistency=0.2,
-        transducer=False,
+        "char M CR-CTC only 66.2 M, cr .2|500 (2 V100)|18, 60", ctc=1.0, consistency=0.2, transducer=False
     ),
 }
+PUBLISHED = [name for name, row in TABLES.items() if row.rates]
 NOT_PUBLISHED = {"digits", "demo"}
 
 
 def test_every_recipe_has_its_row():
     assert ROWS.keys() | NOT_PUBLISHED == set(choices("recipe"))
+    assert ROWS.keys() == TABLES.keys()
 
 
 @pytest.mark.parametrize("name", ROWS)
 def test_settings_are_those_of_the_row(name):
-    config, row = composed(name), ROWS[name]
-    assert config.training.processes == row.processes
-    assert config.data.max_duration_s == row.max_duration_s
-    assert config.training.num_epochs == row.num_epochs
+    config, row, published = composed(name), ROWS[name], TABLES[name]
+    assert config.training.processes == published.processes
+    assert config.data.max_duration_s == published.max_duration_s
+    assert config.training.num_epochs == (row.num_epochs or published.epochs) >= published.epochs
     assert (config.optim.lr, config.schedule.lr_epochs) == (row.lr, row.lr_epochs)
     assert (config.model.vocab_size, config.model.context_size) == (row.vocab_size, row.context_size)
     assert config.model.transducer is row.transducer
@@ -150,7 +155,7 @@ def test_settings_are_those_of_the_row(name):
 def test_parameters_are_counted_exactly(name):
     with torch.device("meta"):
         model = Transducer(composed(name).model)
-    assert count_parameters(model) == ROWS[name].parameters
+    assert count_parameters(model) == TABLES[name].parameters
 
 
 @pytest.mark.parametrize("name", ROWS)
@@ -194,13 +199,40 @@ def test_what_a_corpus_decides(name):
         assert (config.schedule.warmup_start, config.augment.masks.time_warp_frames) == (0.5, 20)
 
 
-@pytest.mark.parametrize("name", [name for name, row in ROWS.items() if row.quoted])
-def test_row_stands_in_the_written_tables(name):
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_averages_can_be_made(name):
+    """From the ends of epochs that a run keeps. What opens the recipe's file says which average that is."""
+    config, row = composed(name), TABLES[name]
+    first = row.epochs - max(row.averaged)
+    assert first >= 1 and config.training.keep_epochs > config.training.num_epochs - first
+    opening = " ".join(line[2:] for line in (CONF / "recipe" / f"{name}.yaml").read_text().splitlines()[1:5])
+    assert row.rates[0] in opening and f"{row.epochs} epochs" in opening
+    assert f"{' and '.join(map(str, row.averaged))} averaged" in opening
+
+
+@pytest.fixture(scope="module")
+def written() -> list[str]:
+    """Lines of the written tables."""
     path = SPEC_DIR / "optimisation.md"
     if not path.exists():
         pytest.skip(f"no written tables at {path}; set RILL_SPEC_DIR")
+    return path.read_text(encoding="utf-8").splitlines()
+
+
+@pytest.mark.parametrize("name", [name for name, row in ROWS.items() if row.quoted])
+def test_row_stands_in_the_written_tables(name, written):
     cells = ROWS[name].quoted.split("|")
-    assert any(all(cell in line for cell in cells) for line in path.read_text(encoding="utf-8").splitlines())
+    assert any(all(cell in line for cell in cells) for line in written)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_results_stand_in_the_written_tables(name, written):
+    """Every quoted pair of error rates on one line with the epochs and the number averaged, such as 50-23."""
+    row = TABLES[name]
+    for rate in row.rates:
+        for averaged in row.averaged:
+            length = re.compile(rf"\b{row.epochs}-(\d+/)*{averaged}\b")
+            assert any(rate in line and length.search(line) for line in written), (rate, averaged)
 
 
 def test_counts_stand_in_the_reference_numbers(golden_dir):
@@ -212,4 +244,4 @@ def test_counts_stand_in_the_reference_numbers(golden_dir):
     ours |= {recipe: config for config, recipe in {**causal, "large_causal": "librispeech_large_streaming"}.items()}
     assert set(ours.values()) == counts.keys()
     for name, config in ours.items():
-        assert ROWS[name].parameters == counts[config], name
+        assert TABLES[name].parameters == counts[config], name
