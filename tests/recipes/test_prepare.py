@@ -111,9 +111,9 @@ def _die_at_third_shard() -> None:
     manifests._write_shard = counted
 
 
-def test_killed_run_goes_on(librispeech, tmp_path, monkeypatch):
-    root, told = librispeech
-    outcome = child.asr(arguments("librispeech", root, tmp_path / "out"), tmp_path / "log", trouble=_die_at_third_shard)
+def test_killed_run_goes_on(corpus, tmp_path, monkeypatch):
+    recipe, (root, told) = corpus
+    outcome = child.asr(arguments(recipe, root, tmp_path / "out"), tmp_path / "log", trouble=_die_at_third_shard)
     assert outcome.was_killed
     left = sorted(path.name for path in (tmp_path / "out").glob("manifests/*/*.jsonl.gz"))
     assert len(left) == 2
@@ -126,9 +126,9 @@ def test_killed_run_goes_on(librispeech, tmp_path, monkeypatch):
         return build(shard, **options)
 
     monkeypatch.setattr(manifests, "build_cuts", counted)
-    out = prepare("librispeech", root, tmp_path / "out")
+    out = prepare(recipe, root, tmp_path / "out")
     assert len(read) == len(set(read)) == len(told) - 8  # two shards of four were there
-    assert {cut.id for split in SPLITS["librispeech"] for cut in read_cuts(cuts_path(out, split))} == set(told)
+    assert {cut.id for split in SPLITS[recipe] for cut in read_cuts(cuts_path(out, split))} == set(told)
 
 
 def test_what_is_unfit_is_quarantined(corpus, tmp_path):
