@@ -102,21 +102,33 @@ def test_changes_of_low_rank_are_plain_weights_to_everyone_else(corpus, trained,
     assert set(averaged.part("model")) == set(before)
 
 
-@pytest.mark.slow
-def test_changes_of_low_rank_resume_to_the_bit(corpus, trained, tmp_path):
-    run = ["train", *settings(corpus, trained, tmp_path / "killed", LORA)]
+def killed_and_whole(corpus: Path, trained: Path, tmp_path: Path, *more: str) -> list[dict[str, torch.Tensor]]:
+    """All that the last checkpoint holds: of a run that was killed and started again, and of one that was not."""
+    run = ["train", *settings(corpus, trained, tmp_path / "killed", *more)]
     assert asr(run, tmp_path / "log", trouble=partial(troubles.die_before_optimizer, 4)).was_killed
     assert asr(run, tmp_path / "log").status == 0
-    assert asr(["train", *settings(corpus, trained, tmp_path / "whole", LORA)], tmp_path / "log").status == 0
-    found, expected = (
-        read_checkpoint(list_checkpoints(tmp_path / name / "checkpoints")[-1]).tensors for name in ("killed", "whole")
-    )
-    assert found.keys() == expected.keys()
-    assert not [name for name, tensor in expected.items() if not torch.equal(found[name], tensor)]
+    assert asr(["train", *settings(corpus, trained, tmp_path / "whole", *more)], tmp_path / "log").status == 0
+    folders = (tmp_path / name / "checkpoints" for name in ("killed", "whole"))
+    return [read_checkpoint(list_checkpoints(folder)[-1]).tensors for folder in folders]
+
+
+def differing(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> list[str]:
+    return [name for name in one.keys() | other.keys() if not torch.equal(one[name], other[name])]
+
+
+@pytest.mark.slow
+def test_changes_of_low_rank_resume_to_the_bit(corpus, trained, tmp_path):
+    assert not differing(*killed_and_whole(corpus, trained, tmp_path, LORA))
     run = build_trainer(compose("train", settings(corpus, trained, tmp_path / "whole", "finetune.lora.rank=3")))
     with pytest.raises(CheckpointError, match="was made with another finetune.lora"):
         run.run()
     run.journal.close()
+
+
+@pytest.mark.slow
+def test_replay_of_lazy_lists_resumes_to_the_bit(corpus, trained, tmp_path):
+    more = ["data.lazy=true", f"finetune.replay.folder={corpus}", "finetune.replay.share=0.7"]
+    assert not differing(*killed_and_whole(corpus, trained, tmp_path, *more))
 
 
 def test_old_data_is_replayed(corpus, trained, tmp_path):
