@@ -16,7 +16,7 @@ a run's folder. Ctrl-C finishes open streams and stops.
   port=8000 host=127.0.0.1         where to listen; host=0.0.0.0 is every network this machine is in
   RILL_TOKEN=... asr serve         what clients must know to be served; kept out of the command line
   chunk_size=16 left_context=64    50 Hz frames decoded at a time, and remembered before
-  search.method=BEAM               GREEDY, BEAM or CTC_GREEDY
+  search.method=BEAM               GREEDY, BEAM, CTC_GREEDY or CTC_BEAM
   endpoint.pause_s=0.8             seconds of silence after which words are final
   gate=null                        decode silence too
   limits.connections=100           clients at once; limits.session_s, limits.idle_s, ...: see --cfg

@@ -29,7 +29,7 @@ of the model's own test set and counts errors, too; --microphone listens until C
 folder.
 
   chunk_size=16 left_context=64    50 Hz frames decoded at a time, and remembered before
-  search.method=BEAM               GREEDY, BEAM or CTC_GREEDY
+  search.method=BEAM               GREEDY, BEAM, CTC_GREEDY or CTC_BEAM
   endpoint.pause_s=0.8             end a segment after so many seconds of silence; without endpoint.*, all is one
   gate.hang_over_s=1               leave out chunks in which nobody speaks, from a second after somebody did
   --realtime                       no faster than the recording plays

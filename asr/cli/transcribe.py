@@ -20,7 +20,7 @@ Prints one line per file: its name, a tab, and what is said in it. Files of any 
 resampled and mixed down. EXP is a checkpoint, or the folder of a run.
 
   chunk_size=32 left_context=128   50 Hz frames decoded at a time, and remembered before
-  search.method=BEAM               GREEDY, BEAM or CTC_GREEDY
+  search.method=BEAM               GREEDY, BEAM, CTC_GREEDY or CTC_BEAM
 """
 
 

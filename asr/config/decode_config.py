@@ -87,7 +87,7 @@ class DecodeConfig:
         if (self.oracle or self.attention_scale is not None) and self.search.method not in NBEST_METHODS:
             raise ConfigError(
                 f"search.method={self.search.method.value} keeps no n-best list to choose from, as oracle and "
-                "attention_scale do; use beam, k2_fast_beam or k2_ctc"
+                "attention_scale do; use beam, ctc_beam, k2_fast_beam or k2_ctc"
             )
 
 

@@ -110,7 +110,7 @@ class BeamSearch:
         """One frame (B, J) for the streams that are `active`, (B,); also how much the best log-probability changed."""
         log_probs = self._scorer.log_probs(frame.unsqueeze(1), beam.prediction)
         score, chosen = top_candidates((beam.score.unsqueeze(-1) + log_probs).flatten(1), self._size)
-        extension = _extension(chosen, log_probs, active, self._scorer.blank_id)
+        extension = split_candidates(chosen, log_probs, active, self._scorer.blank_id)
         parents = extension.parent
         emitted = extension.symbol != self._scorer.blank_id
         key = beam.key.gather(1, parents)
@@ -168,7 +168,7 @@ def extend_key(key: Tensor, symbol: Tensor) -> Tensor:
     return mixed ^ (mixed >> 32)
 
 
-def _extension(chosen: Tensor, log_probs: Tensor, active: Tensor, blank_id: int) -> Extension:
+def split_candidates(chosen: Tensor, log_probs: Tensor, active: Tensor, blank_id: int) -> Extension:
     """Split candidate indices (B, N) into slot and symbol; streams that are not `active` stay as they are."""
     vocab_size = log_probs.shape[-1]
     stay = torch.arange(chosen.shape[1], device=chosen.device).expand_as(chosen)

@@ -19,6 +19,8 @@ class SearchMethod(Enum):
     """Transducer, the best sequence for each of the few best contexts of its predictor, one symbol per frame."""
     CTC_GREEDY = "ctc_greedy"
     """The CTC head alone: best symbol per frame, repeats collapsed."""
+    CTC_BEAM = "ctc_beam"
+    """The CTC head alone: the best few token sequences, or of words of a lexicon, each with all its alignments."""
     K2_FAST_BEAM = "k2_fast_beam"
     """Fast beam search with k2, over a graph: any sequence, one with hot words, or words of a lexicon."""
     K2_CTC = "k2_ctc"
@@ -58,12 +60,12 @@ class HotwordConfig:
 
 @dataclass(kw_only=True)
 class GraphConfig:
-    """Which words may be said, in the searches of k2; without a lexicon anything."""
+    """Which words may be said, in `CTC_BEAM` and the searches of k2; without a lexicon anything."""
 
     lexicon: str | None = None
     """A text file: on each line a word, spelled by the tokenizer, or a word and its tokens."""
     lm: str | None = None
-    """An n-gram model of these words (ARPA); null: all sequences of them are equal."""
+    """Searches of k2: an n-gram model of these words (ARPA); null: all sequences of them are equal."""
     lm_scale: float | None = None
     """Weight of the n-gram model; null: as published, 0.01 for the transducer and 0.6 for CTC."""
 
@@ -102,8 +104,9 @@ class LatticeConfig:
 
 
 K2_METHODS = (SearchMethod.K2_FAST_BEAM, SearchMethod.K2_CTC)
-NBEST_METHODS = (SearchMethod.BEAM, *K2_METHODS)
-CTC_METHODS = (SearchMethod.CTC_GREEDY, SearchMethod.K2_CTC)
+NBEST_METHODS = (SearchMethod.BEAM, SearchMethod.CTC_BEAM, *K2_METHODS)
+CTC_METHODS = (SearchMethod.CTC_GREEDY, SearchMethod.CTC_BEAM, SearchMethod.K2_CTC)
+LEXICON_METHODS = (SearchMethod.CTC_BEAM, *K2_METHODS)
 
 
 @dataclass(kw_only=True)
@@ -113,7 +116,7 @@ class SearchConfig:
     method: SearchMethod = SearchMethod.GREEDY
     """Kind of search."""
     beam: int = 4
-    """Token sequences kept per stream in beam search; 1 or more. Other methods keep one."""
+    """Token sequences kept per stream in the beam searches of transducer and CTC; 1 or more. Other methods keep one."""
     blank_penalty: float = 0.0
     """Taken from the blank's logit before anything else, in nats; above 0 trades deletions for insertions."""
     temperature: float = 1.0
@@ -125,7 +128,7 @@ class SearchConfig:
     hotwords: HotwordConfig = field(default_factory=HotwordConfig)
     """Beam search, and fast beam search with k2."""
     graph: GraphConfig = field(default_factory=GraphConfig)
-    """Searches of k2."""
+    """Beam search of CTC, and the searches of k2."""
     lattice: LatticeConfig = field(default_factory=LatticeConfig)
     """Searches of k2."""
 
@@ -159,9 +162,14 @@ class SearchConfig:
             raise ConfigError(
                 f"search.hotwords has no meaning for search.method={self.method.value}; use beam or k2_fast_beam"
             )
-        if self.graph.lexicon and self.method not in K2_METHODS:
+        if self.graph.lexicon and self.method not in LEXICON_METHODS:
             raise ConfigError(
-                f"search.graph.lexicon has no meaning for search.method={self.method.value}; use k2_fast_beam or k2_ctc"
+                f"search.graph.lexicon has no meaning for search.method={self.method.value}; "
+                "use ctc_beam, k2_fast_beam or k2_ctc"
+            )
+        if self.graph.lm and self.method not in K2_METHODS:
+            raise ConfigError(
+                f"search.graph.lm has no meaning for search.method={self.method.value}; use k2_fast_beam or k2_ctc"
             )
         if self.graph.lexicon and hotwords:
             raise ConfigError("search.hotwords and search.graph.lexicon do not go together; leave one out")

@@ -11,11 +11,13 @@ from torch import Tensor
 from asr.decoding.beam import BeamSearch
 from asr.decoding.config import CTC_METHODS, SearchConfig, SearchMethod
 from asr.decoding.ctc import CtcGreedySearch
+from asr.decoding.ctc_beam import CtcBeamSearch
 from asr.decoding.fast_beam import FastBeamSearch
 from asr.decoding.greedy import GreedySearch
 from asr.decoding.hotwords import build_hotwords
 from asr.decoding.hypothesis import Hypothesis
 from asr.decoding.scorer import TransducerModel
+from asr.decoding.word_list import build_word_list
 from asr.errors import ConfigError
 from asr.text import Tokenizer
 
@@ -84,6 +86,8 @@ def build_search(cfg: SearchConfig, model: SearchableModel, tokenizer: Tokenizer
             return FastBeamSearch(model, cfg)
         case SearchMethod.GREEDY | SearchMethod.CTC_GREEDY:
             return CtcGreedySearch(_ctc_head(cfg, model), BLANK_ID, cfg)
+        case SearchMethod.CTC_BEAM:
+            return CtcBeamSearch(_ctc_head(cfg, model), BLANK_ID, cfg, build_word_list(cfg.graph, tokenizer))
         case SearchMethod.K2_FAST_BEAM:
             return _k2_fast_beam(cfg, model, tokenizer)
         case SearchMethod.K2_CTC:

@@ -71,10 +71,11 @@ def test_decoding_step_by_step_finds_the_same(averaged, command, tmp_path):
 
 
 def test_methods(averaged, command, tmp_path):
-    for more in ("search.method=BEAM", "search.method=CTC_GREEDY", "chunk_size=null", "unit=CHARACTER"):
+    methods = (f"search.method={name}" for name in ("BEAM", "CTC_GREEDY", "CTC_BEAM"))
+    for more in (*methods, "chunk_size=null", "unit=CHARACTER"):
         status, _, err = command("decode", averaged, f"out={tmp_path}", more)
         assert status == 0, (more, err)
-    assert len(list(tmp_path.glob("*.json"))) == 4
+    assert len(list(tmp_path.glob("*.json"))) == 5
 
 
 def test_another_choice_from_each_list(averaged, command, refused, tmp_path):

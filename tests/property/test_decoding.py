@@ -25,6 +25,7 @@ CONFIGS = [
     SearchConfig(method=SearchMethod.BEAM, beam=3),
     SearchConfig(method=SearchMethod.FAST_BEAM, fast=FastBeamConfig(beam=8.0, max_contexts=3, max_states=5)),
     SearchConfig(method=SearchMethod.CTC_GREEDY),
+    SearchConfig(method=SearchMethod.CTC_BEAM, beam=3),
     SearchConfig(method=SearchMethod.K2_FAST_BEAM, fast=FastBeamConfig(beam=8.0, max_contexts=3, max_states=5)),
     SearchConfig(method=SearchMethod.K2_CTC),
 ]

@@ -28,6 +28,7 @@ SETTINGS = [
     StreamConfig(chunk_size=16, left_context=64, search=SearchConfig(method=SearchMethod.BEAM, beam=3)),
     StreamConfig(chunk_size=32, left_context=64, search=SearchConfig(method=SearchMethod.CTC_GREEDY)),
     StreamConfig(chunk_size=64, left_context=128, search=SearchConfig(method=SearchMethod.FAST_BEAM)),
+    StreamConfig(chunk_size=32, left_context=128, search=SearchConfig(method=SearchMethod.CTC_BEAM)),
 ]
 LONGEST_S = 10
 

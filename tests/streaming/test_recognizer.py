@@ -20,8 +20,9 @@ from asr.streaming import Recognizer, Result, Stream, StreamConfig
 from asr.streaming.frames import Background
 from tests.streaming.tiny_recognizer import CONTEXT, offline_features, tiny_model
 
+CTC = (SearchMethod.CTC_GREEDY, SearchMethod.CTC_BEAM)
 BEAM = SearchConfig(method=SearchMethod.BEAM, beam=3)
-SEARCHES = [SearchConfig(), BEAM, SearchConfig(method=SearchMethod.CTC_GREEDY)]
+SEARCHES = [SearchConfig(), BEAM, *(SearchConfig(method=method) for method in CTC)]
 every_search = pytest.mark.parametrize("search", SEARCHES, ids=lambda search: search.method.value)
 
 

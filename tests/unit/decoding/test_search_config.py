@@ -9,6 +9,7 @@ import pytest
 from asr.decoding.config import FastBeamConfig, GraphConfig, HotwordConfig, SearchConfig, SearchMethod
 from asr.decoding.search import build_search
 from asr.errors import ConfigError
+from asr.text import CharTokenizer
 
 
 @pytest.mark.parametrize(
@@ -35,6 +36,27 @@ def test_a_setting_that_would_be_ignored_is_refused(method):
 def test_ctc_search_needs_a_ctc_head():
     with pytest.raises(ConfigError, match="CTC head"):
         build_search(SearchConfig(method=SearchMethod.CTC_GREEDY), SimpleNamespace(ctc_head=None, has_transducer=True))
+
+
+@pytest.mark.parametrize(
+    ("method", "graph", "instead"),
+    [
+        (SearchMethod.CTC_GREEDY, {"lexicon": "words.txt"}, "search.graph.lexicon has no meaning .* use ctc_beam"),
+        (SearchMethod.CTC_BEAM, {"lexicon": "words.txt", "lm": "words.arpa"}, "search.graph.lm has no meaning"),
+    ],
+    ids=["words in greedy search", "n-grams without k2"],
+)
+def test_words_go_where_they_are_heeded(method, graph, instead):
+    with pytest.raises(ConfigError, match=instead):
+        SearchConfig(method=method, graph=GraphConfig(**graph))
+
+
+def test_words_are_answered_as_their_tokens_spell_them(tmp_path):
+    (tmp_path / "words.txt").write_text("ab\nba b a\n")
+    cfg = SearchConfig(method=SearchMethod.CTC_BEAM, graph=GraphConfig(lexicon=str(tmp_path / "words.txt")))
+    model = SimpleNamespace(ctc_head=lambda frames: frames, has_transducer=False)
+    with pytest.raises(ConfigError, match="the tokens of ba are not its spelling"):
+        build_search(cfg, model, CharTokenizer.train(["ab ba"]))
 
 
 def test_results_of_one_method_over_different_words_have_different_names():

@@ -28,5 +28,5 @@ def test_the_nearest_sequence_is_chosen(texts, chosen):
 def test_only_searches_with_lists_have_something_to_choose_from(choice):
     with pytest.raises(ConfigError, match="search.method=greedy keeps no n-best list to choose from"):
         DecodeConfig(checkpoint="x", **choice)
-    for method in (SearchMethod.BEAM, SearchMethod.K2_CTC):
+    for method in (SearchMethod.BEAM, SearchMethod.CTC_BEAM, SearchMethod.K2_CTC):
         DecodeConfig(checkpoint="x", search=SearchConfig(method=method), **choice)
