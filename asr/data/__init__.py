@@ -16,7 +16,7 @@ from asr.data.config import (
     WarpConfig,
 )
 from asr.data.features_store import at_speeds, feats_path, feature_stats, store_features
-from asr.data.loader import TrainLoader, all_cuts, eval_loader, heard_cuts, split_cuts, train_loader, usable
+from asr.data.loader import TrainLoader, all_cuts, eval_loader, heard_cuts, split_cuts, train_loader
 from asr.data.manifests import (
     Manifest,
     Rejected,
@@ -31,6 +31,7 @@ from asr.data.manifests import (
 )
 from asr.data.masks import spec_augment_rows
 from asr.data.replay import ReplayConfig
+from asr.data.usable import left_out, usable
 
 __all__ = [
     "AugmentConfig",
@@ -62,6 +63,7 @@ __all__ = [
     "eval_loader",
     "feats_path",
     "feature_stats",
+    "left_out",
     "read_cuts",
     "spec_augment_rows",
     "split_cuts",

@@ -21,12 +21,13 @@ from asr.data.config import AugmentConfig, DataConfig, FeatureSource
 from asr.data.draw import Draw
 from asr.data.features_store import at_speeds, feats_path
 from asr.data.loading import compute_features, load_features, load_samples
-from asr.data.manifests import cuts_path, encoder_frames, frames_needed, min_frames, num_frames, read_cuts, transcript
+from asr.data.manifests import cuts_path, frames_needed, min_frames, read_cuts, transcript
 from asr.data.noise import NoisePool
 from asr.data.replay import ReplayConfig, mixed
 from asr.data.reverb import ReverbPool
 from asr.data.sampling import PlannedBatch, Sampler
 from asr.data.shards import read_shards
+from asr.data.usable import usable
 from asr.errors import ConfigError, DataError, RillError
 from asr.features import LOG_FLOOR, Fbank, FbankConfig
 from asr.text import Tokenizer
@@ -157,27 +158,6 @@ def heard_cuts(data: DataConfig, split: str) -> CutSet:
     excluded = set(data.exclude_speakers)
     cuts = split_cuts(data, split)
     return cuts.filter(lambda cut: cut.supervisions[0].speaker not in excluded) if excluded else cuts
-
-
-def usable(cuts: CutSet, tokenizer: Tokenizer, data: DataConfig) -> CutSet:
-    """Cuts of permitted length and speaker whose encoder output has frames enough for their tokens."""
-    return cuts.filter(_Usable(tokenizer, data))
-
-
-class _Usable:
-    """The condition of `usable`; a class because lazy sets are pickled."""
-
-    def __init__(self, tokenizer: Tokenizer, data: DataConfig) -> None:
-        self._tokenizer = tokenizer
-        self._data = data
-
-    def __call__(self, cut: Cut) -> bool:
-        if not self._data.min_utterance_s <= cut.duration <= self._data.max_utterance_s:
-            return False
-        if any(supervision.speaker in self._data.exclude_speakers for supervision in cut.supervisions):
-            return False
-        available = encoder_frames(num_frames(cut)) - self._data.spare_frames
-        return 0 < frames_needed(self._tokenizer.encode(transcript(cut))) <= available
 
 
 class _BatchMaker(Dataset):

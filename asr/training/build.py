@@ -13,7 +13,7 @@ import torch
 
 from asr.checkpoint.average import ExponentialAverage, RunningAverage
 from asr.checkpoint.folder import list_checkpoints
-from asr.data import Capacity, all_cuts, bins_for, feature_stats, heard_cuts, train_loader, usable
+from asr.data import Capacity, all_cuts, bins_for, feature_stats, heard_cuts, left_out, train_loader, usable
 from asr.models.transducer import Transducer, TransducerConfig
 from asr.nn.lora import plain_state
 from asr.nn.schedule import set_schedule_position
@@ -95,6 +95,9 @@ def build_trainer(config: RunConfig) -> Trainer:
         rank=world.rank,
         world_size=world.size,
     )
+    if world.is_first and not list_checkpoints(run_dir / "checkpoints"):
+        for remark in never_heard(config, tokenizer):
+            journal.line(remark)
     schedule = build_schedule(config.schedule, base_lr=config.optim.lr, num_steps=training.num_steps)
     clock = RegularisationClock(regularisation_start(config), regularisation_per_step(config, world))
     rescue = Rescue(objective, snapshot, run_dir, training, clock)
@@ -124,6 +127,15 @@ def other_batch(config: TrainingConfig, world: World) -> str | None:
         f"warning: a step has {batches} batches and the settings are for {config.processes}; training.accumulate "
         f"makes up for missing processes, and training.processes={batches} says that it is meant"
     )
+
+
+def never_heard(config: RunConfig, tokenizer: Tokenizer) -> Iterator[str]:
+    """What of each training set is left out, and why; nothing of shards, which would have to be read to the end."""
+    data = config.data
+    replay = config.finetune.replay if config.finetune else None
+    for one in [] if data.shards is not None else [data, *([replay.like(data)] if replay else [])]:
+        if remark := left_out(all_cuts(one), tokenizer, one):
+            yield f"{one.folder}: {remark}"
 
 
 def build_validation(

@@ -58,6 +58,16 @@ def test_a_run_counted_in_epochs_tells_how_far_it_is(corpus, tmp_path, capsys):
     assert last.startswith(f"step {3 * each}/{3 * each}, epoch 3/3  loss") and last.endswith(" 0.0 min left")
 
 
+def test_what_is_left_out_is_said_where_a_run_begins(corpus, tmp_path, capsys):
+    said = []
+    for limit, steps in ((30.0, 2), (0.45, 2), (0.45, 4)):
+        run = overrides(corpus, tmp_path / f"{limit}", *SHORT, f"data.max_utterance_s={limit}")
+        assert main(["train", *run, f"training.num_steps={steps}"]) == 0
+        said.append([line for line in capsys.readouterr().err.splitlines() if "are left out" in line])
+    assert [len(lines) for lines in said] == [0, 1, 0], "nothing is left out; something is; the run is resumed"
+    assert said[1][0].startswith(f"{corpus}: 6 of 16 training utterances, counting every speed, are left out: 6 longer")
+
+
 def test_the_length_of_a_run_is_that_of_its_epochs(trainer):
     """Also in the middle of one, and never above the bound of steps."""
     run = trainer("training.num_epochs=10", "training.num_steps=1000", "training.accumulate=2")

@@ -19,9 +19,9 @@ from asr.data import (
     write_cuts,
     write_quarantine,
 )
-from asr.data.loader import usable
 from asr.data.loading import load_samples
 from asr.data.manifests import encoder_frames, frames_needed, min_frames
+from asr.data.usable import usable
 from asr.errors import DataError
 from asr.features import read_audio
 from asr.text import train_tokenizer
