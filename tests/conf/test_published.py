@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import os
 import re
+import shlex
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 import torch
 
+from asr.config.compose import compose
 from asr.losses import Topology
 from asr.models.transducer import Transducer, count_parameters
 from asr.optim.schedules import ScheduleKind
@@ -208,6 +210,20 @@ def test_published_averages_can_be_made(name):
     opening = " ".join(line[2:] for line in (CONF / "recipe" / f"{name}.yaml").read_text().splitlines()[1:5])
     assert row.rates[0] in opening and f"{row.epochs} epochs" in opening
     assert f"{' and '.join(map(str, row.averaged))} averaged" in opening
+
+
+@pytest.mark.parametrize("corpus", ["librispeech", "aishell"])
+def test_commands_of_a_readme_are_those_of_its_table(corpus):
+    text = (REPO / "recipes" / corpus / "README.md").read_text(encoding="utf-8")
+    found = []
+    for line in re.findall(r"^asr (?:average|decode) .*", text, flags=re.MULTILINE):
+        command, place, *overrides = shlex.split(line, comments=True)[1:]
+        config = compose(command, [f"checkpoint={place}", *overrides])
+        if command == "average":
+            row = TABLES[Path(place).name]
+            assert (config.first_epoch, config.last_epoch) == (row.epochs - row.averaged[0], row.epochs)
+        found.append(command)
+    assert {"average", "decode"} == set(found)
 
 
 @pytest.fixture(scope="module")
