@@ -7,6 +7,8 @@ from collections.abc import Iterable
 
 from lhotse import CutSet
 from lhotse.cut import Cut
+from rich.console import Console
+from rich.progress import track
 
 from asr.data.config import DataConfig
 from asr.data.manifests import encoder_frames, frames_needed, num_frames, transcript
@@ -26,7 +28,10 @@ def left_out(cuts: Iterable[Cut], tokenizer: Tokenizer, data: DataConfig) -> str
     No audio is read, but the whole list is gone through, which takes a minute and a half for a million cuts.
     """
     condition = _Usable(tokenizer, data)
-    reasons = Counter(condition.why_not(cut) for cut in cuts)
+    console = Console(stderr=True)
+    what = "looking for utterances of unfit length"
+    seen = track(cuts, what, total=None, console=console, transient=True, disable=not console.is_terminal)
+    reasons = Counter(condition.why_not(cut) for cut in seen)
     reasons.pop(_EXCLUDED, None)
     total = reasons.total()
     reasons.pop(None, None)
