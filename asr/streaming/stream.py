@@ -9,12 +9,12 @@ from torch import Tensor
 
 from asr.decoding import Hypothesis, SearchState, build_search, settle
 from asr.errors import StreamError
-from asr.features import FbankConfig
+from asr.features import Background, FbankConfig
 from asr.models.encoder import StreamingState, features_ahead, warn_untrained
 from asr.models.transducer import Transducer
 from asr.nn.chunks import ChunkContext
 from asr.streaming.config import StreamConfig
-from asr.streaming.frames import Background, FrameQueue
+from asr.streaming.frames import FrameQueue
 from asr.streaming.gate import VoiceGate
 from asr.streaming.intake import Intake, Samples
 from asr.streaming.past import SettledTokens

@@ -15,9 +15,8 @@ from asr.checkpoint.model import save_model
 from asr.decoding import SearchConfig, SearchMethod, build_search
 from asr.decoding.run import decode_whole
 from asr.errors import ConfigError, StreamError
-from asr.features import Resampler
+from asr.features import Background, Resampler
 from asr.streaming import Recognizer, Result, Stream, StreamConfig
-from asr.streaming.frames import Background
 from tests.streaming.tiny_recognizer import CONTEXT, offline_features, tiny_model
 
 CTC = (SearchMethod.CTC_GREEDY, SearchMethod.CTC_BEAM)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from asr.decoding import Hypothesis
 from asr.errors import ConfigError, RillError, StreamError
 from asr.streaming import EndpointConfig, Recognizer, StreamConfig
-from asr.streaming.frames import QUIET_FRAMES, Background, FrameQueue
+from asr.streaming.frames import FrameQueue
 from asr.streaming.result import segment_ended
 from tests.streaming.tiny_recognizer import CONTEXT, tiny_model
 
@@ -231,17 +231,6 @@ def test_frames_wait_in_order():
     queue.drop(99)
     assert len(queue) == 0 and queue.front(5).shape == (0, 3)
 
-
-@pytest.mark.parametrize("cut", [1, 7, 50])
-def test_background_is_the_quietest_heard(cut):
-    frames = torch.randn(50, 3)
-    frames[20:40] -= 10
-    background = Background(3)
-    for piece in frames.split(cut):
-        background.accept(piece)
-    quietest = frames.mean(1).argsort()[:QUIET_FRAMES].sort().values
-    assert torch.equal(background.tail(25), frames[quietest].repeat(3, 1)[:25])
-    assert Background(3).tail(5).shape == (0, 3)
 
 
 def test_endpoints_do_not_divide_a_transcription(recognizer, clips):
