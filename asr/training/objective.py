@@ -82,19 +82,20 @@ class TransducerObjective(nn.Module):
         """
         context = self.model.encoder.draw_context() if context is None else context
         consistency = self.consistency if self.training else None
+        delay = 0
         if consistency is not None:
-            features = two_views(features, feature_lens, consistency)
-            feature_lens, tokens, token_lens = feature_lens.repeat(2), tokens.repeat(2, 1), token_lens.repeat(2)
+            features, feature_lens, delay = two_views(features, feature_lens, consistency)
+            tokens, token_lens = tokens.repeat(2, 1), token_lens.repeat(2)
         encoded = _trimmed(self.model.encode(features, feature_lens, context=context))
-        terms = self._terms(encoded, Targets(tokens, token_lens), step, consistency)
+        terms = self._terms(encoded, Targets(tokens, token_lens), step, consistency, delay)
         share = 1.0 if consistency is None else 0.5
         total = torch.stack([share * term.scale * term.value for term in terms]).sum()
         return Loss(total, {term.name: (share * term.value).detach() for term in terms})
 
     def _terms(
-        self, encoded: EncoderOutput, targets: Targets, step: int, consistency: ConsistencyConfig | None
+        self, encoded: EncoderOutput, targets: Targets, step: int, consistency: ConsistencyConfig | None, delay: int
     ) -> list[Term]:
-        """The losses of all heads."""
+        """The losses of all heads; `delay` is that of the second copies, where there are two."""
         model, scales, terms = self.model, loss_scales(self.config, step), []
         if model.has_transducer:
             terms += self._transducer(encoded, targets.tokens, targets.lens, scales)
@@ -102,7 +103,7 @@ class TransducerObjective(nn.Module):
             log_probs = model.ctc_head(encoded.out)
             terms.append(Term("ctc", scales.ctc, ctc_loss(log_probs, encoded.lens, *targets).sum()))
             if consistency is not None:
-                disagreement = consistency_loss(log_probs, encoded.lens).sum()
+                disagreement = consistency_loss(log_probs, encoded.lens, delay=delay).sum()
                 terms.append(Term("consistency", consistency.scale_at(step), disagreement))
         if model.attention_decoder is not None and scales.attention > 0:
             terms.append(Term("attention", scales.attention, self._attention(encoded, targets)))

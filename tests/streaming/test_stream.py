@@ -232,7 +232,6 @@ def test_frames_wait_in_order():
     assert len(queue) == 0 and queue.front(5).shape == (0, 3)
 
 
-
 def test_endpoints_do_not_divide_a_transcription(recognizer, clips):
     cfg = config(endpoint=EndpointConfig(max_length_s=0.5))
     assert recognizer.transcribe(clips[3], 16000, cfg) == recognizer.transcribe(

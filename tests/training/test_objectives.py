@@ -84,25 +84,61 @@ def test_views_are_masked_differently_and_repeatably():
     features, lens = torch.randn(3, 200, 80), torch.tensor([200, 150, 90])
     config = ConsistencyConfig()
     torch.manual_seed(1)
-    views = two_views(features, lens, config)
+    views, view_lens, delay = two_views(features, lens, config)
     torch.manual_seed(1)
-    assert torch.equal(two_views(features, lens, config), views)
+    assert torch.equal(two_views(features, lens, config).features, views)
+    assert view_lens.tolist() == [200, 150, 90] * 2 and delay == 0
     assert views.shape == (6, 200, 80) and not torch.equal(views[:3], views[3:])
     assert torch.equal(views[2, 90:], features[2, 90:])  # padding is left alone
     config = ConsistencyConfig(scale=0.2, warm_steps=100)
     assert [config.scale_at(step) for step in (50, 100, 900)] == pytest.approx([0.1, 0.2, 0.2])
 
 
-def test_consistency_is_that_of_the_two_halves():
+def test_a_view_that_begins_later_says_the_same_later():
+    """Compared frame by frame, a delayed copy is the utterance itself, whatever its background."""
+    from asr.training.consistency import ConsistencyConfig, two_views
+
+    features, lens = torch.randn(2, 80, 8), torch.tensor([80, 52])
+    features[0, 30:40] -= 9.0
+    config = ConsistencyConfig(max_delay=7)
+    config.masks.prob = 0.0
+    delays = set()
+    for seed in range(20):
+        torch.manual_seed(seed)
+        views, view_lens, delay = two_views(features, lens, config)
+        delays.add(delay)
+        assert view_lens.tolist() == [80, 52, 80 + 4 * delay, 52 + 4 * delay]
+        assert torch.equal(views[:2, :80], features) and torch.equal(views[2, 4 * delay : 4 * delay + 80], features[0])
+        lead = views[2, : 4 * delay]
+        assert torch.equal(lead[:10], features[0, 30:40][: len(lead)])
+        says = views[:, ::4].log_softmax(-1)
+        assert consistency_loss(says, view_lens // 4, delay=delay).tolist() == pytest.approx([0.0] * 4, abs=1e-4)
+        assert delay == 0 or consistency_loss(says, view_lens // 4).sum() > 1.0
+    assert delays == set(range(8))
+
+
+@pytest.mark.parametrize("delay", [0, 3])
+def test_consistency_is_that_of_the_two_halves(delay):
+    from asr.training.consistency import two_views
+
     objective = build("cr_ctc").train()
-    torch.manual_seed(2)
+    objective.consistency.max_delay = delay
+    features, lens, *tokens = batch()
+
+    def drawn(seed: int) -> int:
+        torch.manual_seed(seed)
+        return two_views(features, lens, objective.consistency).delay
+
+    torch.manual_seed(next(seed for seed in range(100) if drawn(seed) == delay))
     seen = {}
     head = objective.model.ctc_head
-    head.register_forward_hook(lambda module, args, out: seen.update(log_probs=out))
-    loss = objective(*batch(), step=1, context=ChunkContext())
-    lens = torch.tensor([14, 10, 14, 10])
-    expected = 0.5 * consistency_loss(seen["log_probs"], lens).sum()
-    assert loss.parts["consistency"].item() == pytest.approx(expected.item(), rel=1e-5)
+    head.register_forward_hook(lambda module, args, out: seen.update(log_probs=out.detach()))
+    loss = objective(features, lens, *tokens, step=1, context=ChunkContext())
+    expected = 0.0
+    for row, frames in enumerate((14, 10)):
+        one, other = seen["log_probs"][row, :frames], seen["log_probs"][2 + row, delay : delay + frames]
+        expected += float(((one.exp() - other.exp()) * (one - other)).sum())  # both directions
+    assert loss.parts["consistency"].item() == pytest.approx(0.5 * expected, rel=1e-5)
 
 
 @pytest.mark.parametrize(
