@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
+
+T = TypeVar("T")
 
 
 def pad_mask(lens: Tensor, max_len: int) -> Tensor:
@@ -46,6 +48,21 @@ def tree_cat(trees: Sequence[Any]) -> Any:
 def tree_select(tree: Any, rows: Tensor) -> Any:
     """Pick, drop or reorder batch rows, (R,) int64, of every leaf."""
     return tree_map(lambda leaf: leaf.index_select(0, rows), tree)
+
+
+class PerDevice(Generic[T]):
+    """A tree of tensors, of which every device gets a copy when it is first asked for there."""
+
+    def __init__(self, tree: T):
+        """`tree` is on the CPU."""
+        self._copies = {torch.device("cpu"): tree}
+
+    def on(self, device: torch.device) -> T:
+        """The copy there."""
+        if device not in self._copies:
+            cpu = self._copies[torch.device("cpu")]
+            self._copies[device] = tree_map(lambda leaf: leaf.to(device), cpu)
+        return self._copies[device]
 
 
 def is_spread(x: Tensor) -> bool:

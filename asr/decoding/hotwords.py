@@ -16,6 +16,7 @@ from torch import Tensor
 
 from asr.decoding.config import HotwordConfig
 from asr.errors import ConfigError
+from asr.tensors import PerDevice
 from asr.text import Tokenizer
 
 ROOT = 0
@@ -130,11 +131,11 @@ class HotwordGraph:
         self.num_states = len(self._nodes)
         self.num_tokens = 1 + max(token for phrase in phrases for token in phrase)
         """Tokens from here on belong to no phrase."""
-        self._tables = {torch.device("cpu"): self._tabulate()}
+        self._tables = PerDevice(self._tabulate())
 
     def step(self, state: Tensor, token: Tensor) -> tuple[Tensor, Tensor]:
         """Where tokens lead, and what they pay: both arguments int64 of one shape, and so are the results."""
-        tables = self._on(state.device)
+        tables = self._tables.on(state.device)
         known, token = token < self.num_tokens, token.clamp(max=self.num_tokens - 1)
         key = state * self.num_tokens + token
         at = torch.searchsorted(tables.keys, key).clamp(max=len(tables.keys) - 1)
@@ -145,16 +146,11 @@ class HotwordGraph:
 
     def pending(self, state: Tensor) -> Tensor:
         """What a sequence that stops in these states has to give back."""
-        return self._on(state.device).pending[state]
+        return self._tables.on(state.device).pending[state]
 
     def depth(self, state: Tensor) -> Tensor:
         """How many tokens of a phrase were matched to come to these states."""
-        return self._on(state.device).depth[state]
-
-    def _on(self, device: torch.device) -> _Tables:
-        if device not in self._tables:
-            self._tables[device] = _Tables(*(table.to(device) for table in self._tables[torch.device("cpu")]))
-        return self._tables[device]
+        return self._tables.on(state.device).depth[state]
 
     def _tabulate(self) -> _Tables:
         rows: dict[tuple[int, int], tuple[int, float]] = {}

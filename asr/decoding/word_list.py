@@ -12,6 +12,7 @@ from torch import Tensor
 from asr.decoding.config import GraphConfig
 from asr.decoding.lexicon import Lexicon, read_lexicon
 from asr.errors import ConfigError
+from asr.tensors import PerDevice
 from asr.text import Tokenizer
 
 START = 0
@@ -59,11 +60,11 @@ class WordList:
     def __init__(self, spellings: Iterable[Sequence[int]], vocab_size: int):
         """`spellings` are the token ids of each word, below `vocab_size`."""
         self._vocab_size = vocab_size
-        self._tables = {torch.device("cpu"): _tabulate(*_trie(spellings), vocab_size)}
+        self._tables = PerDevice(_tabulate(*_trie(spellings), vocab_size))
 
     def step(self, state: Tensor, token: Tensor) -> Tensor:
         """Where `token` leads from `state`, NOWHERE if it may not follow; both int64 of any one shape."""
-        tables = self._on(state.device)
+        tables = self._tables.on(state.device)
         key = state * self._vocab_size + token
         row = torch.searchsorted(tables.keys, key).clamp_max(len(tables.keys) - 1)
         begins = torch.where(tables.is_end[state], tables.first[token], torch.full_like(key, NOWHERE))
@@ -71,12 +72,7 @@ class WordList:
 
     def is_end(self, state: Tensor) -> Tensor:
         """Whether a sequence may end in `state`."""
-        return self._on(state.device).is_end[state]
-
-    def _on(self, device: torch.device) -> _Tables:
-        if device not in self._tables:
-            self._tables[device] = _Tables(*(table.to(device) for table in self._tables[torch.device("cpu")]))
-        return self._tables[device]
+        return self._tables.on(state.device).is_end[state]
 
 
 @lru_cache(maxsize=8)  # each live stream asks for its own

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from asr.tensors import pad_mask, tree_cat, tree_leaves, tree_map, tree_select, zero_padding
+from asr.tensors import PerDevice, pad_mask, tree_cat, tree_leaves, tree_map, tree_select, zero_padding
 
 
 class Leaf(NamedTuple):
@@ -61,3 +61,11 @@ def test_streams_join_and_part_again():
     assert picked.clock.tolist() == [20, 10]
     assert picked.leaves[0].a.tolist() == [[2, 2], [1, 1]]
     assert picked.leaves[0].b.shape == (2, 0)
+
+
+def test_every_device_has_one_copy():
+    kept = PerDevice(tree(2, 3))
+    assert kept.on(torch.device("cpu")).leaves[0].a.tolist() == [[3, 3], [3, 3]]
+    there = kept.on(torch.device("meta"))
+    assert {leaf.device.type for leaf in tree_leaves(there)} == {"meta"} and isinstance(there, Tree)
+    assert kept.on(torch.device("meta")) is there
