@@ -117,6 +117,13 @@ def test_a_view_that_begins_later_says_the_same_later():
     assert delays == set(range(8))
 
 
+def test_memory_is_measured_with_the_delay():
+    at_once, delayed = (
+        compose("train", ["recipe=digits_cr_ctc", f"consistency.max_delay={delay}"]).longest_s(3.0) for delay in (0, 15)
+    )
+    assert delayed - at_once == pytest.approx(0.6, abs=0.17)  # padded to whole steps of 0.16 s
+
+
 @pytest.mark.parametrize("delay", [0, 3])
 def test_consistency_is_that_of_the_two_halves(delay):
     from asr.training.consistency import two_views
