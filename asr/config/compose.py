@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
+from importlib import resources
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -30,7 +31,7 @@ from asr.config.decode_config import (
     ServeRootConfig,
     StreamRootConfig,
 )
-from asr.config.sentences import unknown_key, why_meaningless, why_refused
+from asr.config.sentences import no_choice, unknown_key, why_meaningless, why_refused
 from asr.errors import ConfigError, RillError
 from asr.models.encoders import KINDS
 from asr.recipes.aishell.config import AishellConfig
@@ -102,6 +103,8 @@ def compose_tree(root: str, overrides: Sequence[str]) -> DictConfig:
 def _compose(root: str, overrides: list[str]) -> DictConfig:
     """Hydra's composition, in which augment.noise.prob=0.3 or augment.noise={} also switch a null on."""
     parsed = OverridesParser.create().parse_overrides(overrides)
+    for item in parsed:
+        _check_choice(item.key_or_group, item.value())
     try:
         tree = hydra_compose(root, overrides=overrides)
         for key, value in {item.key_or_group: item.value() for item in parsed}.items():
@@ -120,6 +123,14 @@ def _compose(root: str, overrides: list[str]) -> DictConfig:
         for empty in _empty_groups(key, item.value()):
             _switch_on(tree, empty)
     return tree
+
+
+def _check_choice(group: str, value: object) -> None:
+    """Refuse what cannot be the name of a file in conf/GROUP; Hydra has no sentence for numbers and nulls."""
+    files = resources.files("asr.conf").joinpath(group)
+    if not isinstance(value, str) and group.isidentifier() and files.is_dir():
+        offered = [Path(file.name).stem for file in files.iterdir() if file.name.endswith(".yaml")]
+        raise ConfigError(no_choice(group, "null" if value is None else str(value), offered))
 
 
 def _empty_groups(key: str, value: object) -> Iterator[str]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from difflib import get_close_matches
 
-from hydra.errors import MissingConfigException, OverrideParseException
+from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import (
     ConfigAttributeError,
@@ -45,9 +45,11 @@ def why_refused(error: BaseException) -> str:
             case MissingConfigException(missing_cfg_file=str(name), options=list(options)):
                 offered = [option for option in options if not option.endswith("_schema")]
                 group, _, choice = name.rpartition("/")
-                return f"{group}={choice or 'nothing'} is no choice; choose from {_some_of(offered, choice)}"
+                return no_choice(group, choice, offered)
             case OverrideParseException(override=override):
                 return f"{override!r} cannot be read as key=value; put values with special characters in double quotes"
+            case ConfigCompositionException() if found := re.match(r"Could not override '(\w+)'", str(cause)):
+                return f"{found.group(1)} is no setting of this command; `--cfg` shows those it has"
             case ConfigKeyError() | ConfigAttributeError():
                 return unknown_key(str(cause.full_key or cause.key), cause.parent_node)
             case ValidationError():
@@ -57,6 +59,11 @@ def why_refused(error: BaseException) -> str:
             case InterpolationResolutionError():
                 return f"{cause.full_key} cannot be worked out ({_first_line(cause)}); give it a plain value"
     return f"{_first_line(error)}; `--cfg` shows every key and its value"
+
+
+def no_choice(group: str, choice: str, offered: list[str]) -> str:
+    """For a name of none of the files that a group offers."""
+    return f"{group}={choice or 'nothing'} is no choice; choose from {_some_of(offered, choice)}"
 
 
 def unknown_key(key: str, parent: object) -> str:

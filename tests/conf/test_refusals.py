@@ -39,6 +39,9 @@ WRONG_TYPE = {
     "training.num_steps=[": "'training.num_steps=[' cannot be read as key=value",
 }
 MEANINGLESS = {
+    "encoder=3": "encoder=3 is no choice; choose from cnn, conformer, ",
+    "model=null": "model=null is no choice; choose from zipformer_large, ",
+    "objective=[transducer,cr_ctc]": "objective=['transducer', 'cr_ctc'] is no choice; choose from ",
     "training.num_steps=0": "training.num_steps=0 must be at least 1",
     "training.num_threads=0": "training.num_threads=0 must be at least 1",
     "training.guard.patience=0": "training.guard.patience=0 must be at least 1",
@@ -75,6 +78,7 @@ OTHER_ROOTS = {
     ("decode", "search.method=beem"): "search.method=beem must be one of GREEDY, BEAM, FAST_BEAM, ",
     ("decode", "data.lists=x"): "data.lists is no setting; did you mean data.list?",
     ("average", "chunk_size=0"): "chunk_size=0 must be a positive number",
+    ("stream", "pace=minutes"): "pace is no setting of this command",
     ("stream", "left_context=0"): "left_context=0 must be a positive number",
     ("stream", "tail_s=-1"): "tail_s=-1.0 must be 0 seconds or more",
     ("stream", "endpoint.pause_s=0"): "endpoint.pause_s=0.0 must be above 0 seconds",
