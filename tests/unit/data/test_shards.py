@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import shutil
+import shlex
 import sys
 import threading
 from dataclasses import replace
@@ -59,7 +60,7 @@ def test_from_a_folder_or_a_command(shards, cuts):
 
 
 def test_from_a_server(served, cuts):
-    assert same(read_shards(f"pipe:{sys.executable} -c '{FETCH}' {served}"), cuts)
+    assert same(read_shards(f"pipe:{shlex.quote(sys.executable)} -c '{FETCH}' {served}"), cuts)
 
 
 def test_from_a_url(served, cuts):
