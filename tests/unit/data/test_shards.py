@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import json
-import shutil
 import shlex
+import shutil
 import sys
 import threading
 from dataclasses import replace
