@@ -104,7 +104,8 @@ def _compose(root: str, overrides: list[str]) -> DictConfig:
     """Hydra's composition, in which augment.noise.prob=0.3 or augment.noise={} also switch a null on."""
     parsed = OverridesParser.create().parse_overrides(overrides)
     for item in parsed:
-        _check_choice(item.key_or_group, item.value())
+        if not item.is_sweep_override():  # which Hydra refuses by itself
+            _check_choice(item.key_or_group, item.value())
     try:
         tree = hydra_compose(root, overrides=overrides)
         for key, value in {item.key_or_group: item.value() for item in parsed}.items():
@@ -126,9 +127,12 @@ def _compose(root: str, overrides: list[str]) -> DictConfig:
 
 
 def _check_choice(group: str, value: object) -> None:
-    """Refuse what cannot be the name of a file in conf/GROUP; Hydra has no sentence for numbers and nulls."""
+    """Refuse what cannot be the name of a file in conf/GROUP: Hydra has no sentence for numbers, nulls and lists.
+
+    A dictionary is a choice of values.
+    """
     files = resources.files("asr.conf").joinpath(group)
-    if not isinstance(value, str) and group.isidentifier() and files.is_dir():
+    if not isinstance(value, (str, dict)) and group.isidentifier() and files.is_dir():
         offered = [Path(file.name).stem for file in files.iterdir() if file.name.endswith(".yaml")]
         raise ConfigError(no_choice(group, "null" if value is None else str(value), offered))
 

@@ -78,7 +78,7 @@ class _Repeated:
     """
 
     def __init__(self, cuts: Iterable[Cut], count: int, times: float) -> None:
-        self._cuts, self._count, self.total = cuts, count, math.floor(times * count)
+        self._cuts, self._count, self.total = cuts, count, math.floor(times * count + 1e-9)
 
     def __iter__(self) -> Iterator[Cut]:
         for number, cut in enumerate(islice(chain.from_iterable(repeat(self._cuts)), self.total)):

@@ -167,10 +167,11 @@ class SearchConfig:
                 f"search.graph.lexicon has no meaning for search.method={self.method.value}; "
                 "use ctc_beam, k2_fast_beam or k2_ctc"
             )
-        if self.graph.lm and self.method not in K2_METHODS:
-            raise ConfigError(
-                f"search.graph.lm has no meaning for search.method={self.method.value}; use k2_fast_beam or k2_ctc"
-            )
+        for name, lm in {"graph.lm": self.graph.lm, "lattice.rescore_lm": self.lattice.rescore_lm}.items():
+            if lm and self.graph.lexicon and self.method not in K2_METHODS:
+                raise ConfigError(
+                    f"search.{name} has no meaning for search.method={self.method.value}; use k2_fast_beam or k2_ctc"
+                )
         if self.graph.lexicon and hotwords:
             raise ConfigError("search.hotwords and search.graph.lexicon do not go together; leave one out")
         if self.lattice.rescore_lm and not self.graph.lexicon:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from asr.decoding.config import GraphConfig
-from asr.decoding.lexicon import Lexicon, read_lexicon
+from asr.decoding.lexicon import read_lexicon
 from asr.errors import ConfigError
 from asr.tensors import PerDevice
 from asr.text import Tokenizer
@@ -31,14 +32,8 @@ def build_word_list(cfg: GraphConfig, tokenizer: Tokenizer | None) -> WordList |
         return None
     if tokenizer is None:
         raise ConfigError("search.graph.lexicon needs the model's tokenizer; pass it to build_search")
-    lexicon = read_lexicon(cfg.lexicon, tokenizer)
-    for word, tokens in lexicon.pronunciations:
-        if list(tokens) != tokenizer.encode(word):
-            raise ConfigError(
-                f"{cfg.lexicon}: the tokens of {word} are not its spelling by the tokenizer, and ctc_beam answers with "
-                "what tokens spell; leave the tokens out, or use k2_ctc"
-            )
-    return _built(lexicon, tokenizer.vocab_size)
+    changed = Path(cfg.lexicon).stat().st_mtime_ns if Path(cfg.lexicon).exists() else 0
+    return _read(cfg.lexicon, changed, tokenizer)  # type: ignore[arg-type]  # which is hashed by its identity
 
 
 class _Tables(NamedTuple):
@@ -76,8 +71,16 @@ class WordList:
 
 
 @lru_cache(maxsize=8)  # each live stream asks for its own
-def _built(lexicon: Lexicon, vocab_size: int) -> WordList:
-    return WordList((tokens for _, tokens in lexicon.pronunciations), vocab_size)
+def _read(file: str, changed: int, tokenizer: Tokenizer) -> WordList:
+    """`changed` tells versions of the file apart."""
+    pronunciations = read_lexicon(file, tokenizer).pronunciations
+    for word, tokens in pronunciations:
+        if list(tokens) != tokenizer.encode(word):
+            raise ConfigError(
+                f"{file}: the tokens of {word} are not its spelling by the tokenizer, and ctc_beam answers with what "
+                "tokens spell; leave the tokens out, or use k2_ctc"
+            )
+    return WordList((tokens for _, tokens in pronunciations), tokenizer.vocab_size)
 
 
 def _trie(spellings: Iterable[Sequence[int]]) -> tuple[list[dict[int, int]], set[int]]:

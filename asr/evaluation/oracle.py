@@ -8,7 +8,8 @@ from typing import cast
 from lhotse import CutSet
 
 from asr.data import Batch, DataConfig, eval_loader
-from asr.decoding import SearchConfig, SearchMethod, build_search
+from asr.decoding import SearchConfig, build_search
+from asr.decoding.config import K2_METHODS
 from asr.decoding.rescore import rescored_whole
 from asr.decoding.run import nbest_whole
 from asr.decoding.search import NbestSearch
@@ -55,7 +56,7 @@ def evaluate_choice(
     batches = progress(eval_loader(cuts, tokenizer, DataConfig(max_duration_s=max_duration_s, num_workers=0)))
     rows = (row for batch in batches for row in zip(batch.ids, batch.texts, choose(batch), strict=True))
     scored = score([Transcript(*row) for row in rows], unit=unit)
-    lists = {"beam": search.beam} if search.method is SearchMethod.BEAM else {"num_paths": search.lattice.num_paths}
+    lists = {"num_paths": search.lattice.num_paths} if search.method in K2_METHODS else {"beam": search.beam}
     settings = {
         "search": search.method.value,
         **(lists if attention_scale is None else {"attention_scale": attention_scale}),

@@ -22,7 +22,7 @@ class Background:
         """Take (T, F); any division of a recording into calls leads to the same memory."""
         if len(frames) == 0:
             return
-        seen = torch.cat([self._quiet, frames])
+        seen = torch.cat([self._quiet.to(frames.device), frames])
         quietest = seen.mean(dim=1).sort(stable=True).indices[:QUIET_FRAMES]
         self._quiet = seen[quietest.sort().values]
 

@@ -41,6 +41,11 @@ class ConsistencyConfig:
             if getattr(self, name) < 0:
                 raise ConfigError(f"consistency.{name}={getattr(self, name)} must be 0 or more")
 
+    @property
+    def longest_delay_s(self) -> float:
+        """How much longer `two_views` may make a batch, seconds."""
+        return -(-self.max_delay * FEATURES_PER_FRAME // LENGTH_STEP) * LENGTH_STEP / 100
+
     def scale_at(self, step: int) -> float:
         """The weight at a step, counted from 1."""
         return self.scale * min(step / self.warm_steps, 1.0) if self.warm_steps else self.scale

@@ -8,8 +8,9 @@ import json
 import math
 import os
 import platform
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,17 @@ def standing_bytes(snapshot: Snapshot) -> int:
     return sum(map(_bytes, (tensor for tensors in held for tensor in tensors))) + copies * sum(map(_bytes, trained))
 
 
+@contextmanager
+def _at_once(objective: TransducerObjective) -> Iterator[None]:
+    """Without the delay of a second view: made-up batches are as long as the longest would make them."""
+    before = objective.consistency
+    objective.consistency = replace(before, max_delay=0) if before else None
+    try:
+        yield
+    finally:
+        objective.consistency = before
+
+
 class MemoryProbe:
     """Measures batches of made-up utterances; leaves weights, gradients and regularisers as they were.
 
@@ -102,9 +114,10 @@ class MemoryProbe:
 
         self.objective.train()
         peak = 0
-        for draw in range(draws):
-            Moment(draw, 0, 0, self.precision).seed_all()
-            peak = max(peak, peak_bytes(work, self.device))
+        with _at_once(self.objective):
+            for draw in range(draws):
+                Moment(draw, 0, 0, self.precision).seed_all()
+                peak = max(peak, peak_bytes(work, self.device))
         self.snapshot.regularisers.enter(0)
         return self.standing + peak + sum(map(_bytes, batch[:4]))
 

@@ -13,7 +13,7 @@ from asr.models.transducer import TransducerConfig
 from asr.nn.chunks import ChunkContext
 from asr.optim import ScaledAdamConfig, ScheduleConfig
 from asr.training.config import Parallel, TrainingConfig
-from asr.training.consistency import FEATURES_PER_FRAME, ConsistencyConfig
+from asr.training.consistency import ConsistencyConfig
 from asr.training.finetune import FinetuneConfig
 from asr.training.lr_range import LrRangeConfig
 
@@ -74,7 +74,7 @@ class RunConfig:
 
     def longest_s(self, seconds: float) -> float:
         """How long variation, delay and padding can make a batch whose longest utterance has so many seconds."""
-        delay = self.consistency.max_delay * FEATURES_PER_FRAME / 100 if self.consistency else 0.0
+        delay = self.consistency.longest_delay_s if self.consistency else 0.0
         return self.data.padded_s(self.augment.longest_s(seconds) + delay)
 
     def __post_init__(self) -> None:

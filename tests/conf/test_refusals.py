@@ -39,6 +39,7 @@ WRONG_TYPE = {
     "training.num_steps=[": "'training.num_steps=[' cannot be read as key=value",
 }
 MEANINGLESS = {
+    "recipe=digits,demo": "Ambiguous value for argument 'recipe=digits,demo'",
     "encoder=3": "encoder=3 is no choice; choose from cnn, conformer, ",
     "model=null": "model=null is no choice; choose from zipformer_large, ",
     "objective=[transducer,cr_ctc]": "objective=['transducer', 'cr_ctc'] is no choice; choose from ",
@@ -109,6 +110,10 @@ def test_other_commands_refuse(given, sentence):
 
 def test_a_missing_checkpoint_is_named():
     assert refusal("decode") == "checkpoint is not set; give it a value"
+
+
+def test_a_dictionary_sets_values_where_a_name_would_choose_a_file():
+    assert compose("train", ["recipe=digits", "model={context_size:1}"]).model.context_size == 1
 
 
 def test_settings_below_a_null_switch_it_on():

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from asr.decoding import Hypothesis
 from asr.errors import ConfigError, RillError, StreamError
+from asr.models.encoder import _warn_once
 from asr.streaming import EndpointConfig, Recognizer, StreamConfig
 from asr.streaming.frames import FrameQueue
 from asr.streaming.result import segment_ended
@@ -29,6 +30,7 @@ def copy_of(recognizer: Recognizer) -> Recognizer:
 
 
 def test_an_untrained_lookahead_is_warned_of(recognizer, caplog):
+    _warn_once.cache_clear()
     own = copy_of(recognizer)
     own.model.config.encoder.lookaheads = [0, 24]
     own.stream(config())

@@ -10,6 +10,7 @@ from asr.errors import ConfigError
 from asr.losses import consistency_loss, ctc_loss, smoothed_cross_entropy
 from asr.models.transducer import Transducer
 from asr.nn.chunks import ChunkContext
+from asr.training.memory import _at_once
 from asr.training.objective import TransducerObjective
 from tests.training.tiny import MODEL
 
@@ -121,7 +122,12 @@ def test_memory_is_measured_with_the_delay():
     at_once, delayed = (
         compose("train", ["recipe=digits_cr_ctc", f"consistency.max_delay={delay}"]).longest_s(3.0) for delay in (0, 15)
     )
-    assert delayed - at_once == pytest.approx(0.6, abs=0.17)  # padded to whole steps of 0.16 s
+    assert delayed - at_once == pytest.approx(0.64)  # in steps of 0.16 s
+    objective = build("cr_ctc")
+    objective.consistency.max_delay = 15
+    with _at_once(objective):  # whose made-up batches have that length already
+        assert objective.consistency.max_delay == 0
+    assert objective.consistency.max_delay == 15
 
 
 @pytest.mark.parametrize("delay", [0, 3])

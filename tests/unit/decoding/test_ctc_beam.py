@@ -69,6 +69,34 @@ def test_words_alone_are_said_and_each_at_its_probability(seed):
         assert log_prob == pytest.approx(expected[tokens], abs=1e-4)
 
 
+def beam_search(frames: Tensor, beam: int) -> dict[tuple[int, ...], float]:
+    """The algorithm as it is written: a table of sequences, and of each the alignments by how they end."""
+    best = {(): (1.0, 0.0)}
+    for probs in frames.double().softmax(-1).tolist():
+        found: dict[tuple[int, ...], list[float]] = defaultdict(lambda: [0.0, 0.0])
+        for tokens, (blank, token) in best.items():
+            found[tokens][0] += (blank + token) * probs[0]
+            found[tokens][1] += token * probs[tokens[-1]] if tokens else 0.0
+            for symbol in range(1, len(probs)):
+                before = blank if tokens[-1:] == (symbol,) else blank + token
+                found[(*tokens, symbol)][1] += before * probs[symbol]
+        best = dict(sorted(found.items(), key=lambda item: -sum(item[1]))[:beam])
+    return {tokens: math.log(sum(scores)) for tokens, scores in best.items() if sum(scores)}
+
+
+@several_draws
+@given(seed=SEEDS, beam=st.sampled_from([1, 2, 4]))
+def test_a_narrow_beam_is_the_algorithm_for_every_row_of_a_batch(seed, beam):
+    frames = 2.5 * torch.randn(3, 14, VOCAB_SIZE, generator=torch.Generator().manual_seed(seed))
+    lens, search = torch.tensor([14, 6, 0]), make_search(beam)
+    found = search.nbest(search.advance(frames, lens, search.init(3)))
+    for row, length, hypotheses in zip(frames, lens.tolist(), found, strict=True):
+        expected = beam_search(row[:length], beam)
+        assert {tuple(hypothesis.tokens) for hypothesis in hypotheses} == expected.keys()
+        for hypothesis in hypotheses:
+            assert hypothesis.log_prob == pytest.approx(expected[tuple(hypothesis.tokens)], abs=1e-3)
+
+
 def test_a_narrow_beam_adds_up_what_greedy_search_cannot():
     """Two frames of a = 0.4, blank = 0.6: the best path is silence (0.36), but "a" in one way or another has 0.64."""
     frames = torch.tensor([[0.6, 0.4, 0.0, 0.0]] * 2).log().clamp_min(-50.0)

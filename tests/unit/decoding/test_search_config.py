@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from asr.decoding.config import FastBeamConfig, GraphConfig, HotwordConfig, SearchConfig, SearchMethod
+from asr.decoding.config import FastBeamConfig, GraphConfig, HotwordConfig, LatticeConfig, SearchConfig, SearchMethod
 from asr.decoding.search import build_search
 from asr.errors import ConfigError
 from asr.text import CharTokenizer
@@ -36,6 +36,13 @@ def test_a_setting_that_would_be_ignored_is_refused(method):
 def test_ctc_search_needs_a_ctc_head():
     with pytest.raises(ConfigError, match="CTC head"):
         build_search(SearchConfig(method=SearchMethod.CTC_GREEDY), SimpleNamespace(ctc_head=None, has_transducer=True))
+
+
+def test_rescoring_words_needs_k2():
+    words, lattice = GraphConfig(lexicon="words.txt"), LatticeConfig(rescore_lm="words.arpa")
+    with pytest.raises(ConfigError, match="search.lattice.rescore_lm has no meaning for search.method=ctc_beam"):
+        SearchConfig(method=SearchMethod.CTC_BEAM, graph=words, lattice=lattice)
+    SearchConfig(method=SearchMethod.K2_CTC, graph=words, lattice=lattice)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from asr.errors import ConfigError
-from asr.models.encoder import warn_untrained
+from asr.models.encoder import _warn_once, warn_untrained
 from asr.models.zipformer import Zipformer, ZipformerConfig
 from asr.nn.chunks import ChunkContext
 from asr.nn.schedule import set_schedule_position
@@ -184,6 +184,7 @@ def test_lookahead_is_drawn_where_there_are_chunks():
 
 
 def test_a_lookahead_that_was_never_drawn_is_warned_of_once(caplog):
+    _warn_once.cache_clear()
     config = ZipformerConfig(lookaheads=[0, 16])
     for lookahead in (0, 8, 8, 16, 24):
         warn_untrained(config, ChunkContext(chunk_size=8, left_context=16, lookahead=lookahead))
