@@ -49,7 +49,8 @@ class CtcBeamSearch:
 
     A sequence that is reached again by adding its last token to another takes that probability in, and is dated anew
     where this is the greater part. Equally good candidates rank by slot, then by symbol. Where there is a list of words
-    nothing else is followed, and the answer ends with a word if any sequence does.
+    nothing else is followed, and the answer ends with a word if any sequence does. All symbols of a frame are tried,
+    where published recipes only try as many as they keep sequences.
 
     Source: Hannun et al. 2014, "First-pass large vocabulary continuous speech recognition using bi-directional
     recurrent DNNs", algorithm 1, without language model.
@@ -95,7 +96,7 @@ class CtcBeamSearch:
 
     def partial(self, state: CtcBeamState) -> list[Hypothesis]:
         """The most probable sequence of each stream; it may yet change altogether."""
-        return [sequences[0] for sequences in self.nbest(state)]
+        return [sequences[0] for sequences in self._ranked(state, most=1)]
 
     def finish(self, state: CtcBeamState) -> list[Hypothesis]:
         """What each stream has said, now that it is over."""
@@ -103,14 +104,17 @@ class CtcBeamSearch:
 
     def nbest(self, state: CtcBeamState) -> list[list[Hypothesis]]:
         """All sequences of each stream, the most probable first."""
+        ranked = self._ranked(state, most=self._cfg.beam)
+        return [[sequence for sequence in stream if sequence.log_prob > NEVER] for stream in ranked]
+
+    def _ranked(self, state: CtcBeamState, most: int) -> list[list[Hypothesis]]:
+        """The `most` best slots of each stream; those that hold none have a log-probability of -inf."""
         score = state.prefixes.score
         if self._words is not None:
             whole = self._words.is_end(state.prefixes.word) & (score > NEVER)
             score = score.masked_fill(~whole & whole.any(1, keepdim=True), NEVER)
-        ordered = score.sort(dim=1, descending=True, stable=True)
-        log_prob = state.best.unsqueeze(1) + ordered.values
-        ranked = to_hypotheses(gather_sequences(state.history, ordered.indices), log_prob)
-        return [[sequence for sequence in stream if sequence.log_prob > NEVER] for stream in ranked]
+        score, slot = (part[:, :most] for part in score.sort(dim=1, descending=True, stable=True))
+        return to_hypotheses(gather_sequences(state.history, slot), state.best.unsqueeze(1) + score)
 
     def _step(self, log_probs: Tensor, active: Tensor, old: Prefixes) -> tuple[Prefixes, Tensor, Extension]:
         """One frame (B, V) for the streams that are `active`, (B,); also how much the best log-probability changed."""
@@ -152,7 +156,10 @@ class CtcBeamSearch:
         return *self._merge(blank, extended, old), word
 
     def _merge(self, blank: Tensor, token: Tensor, old: Prefixes) -> tuple[Tensor, Tensor]:
-        """Where a sequence j is another one, i, and its own last token: the probabilities of both in one place."""
+        """Where a sequence j is another one, i, and its own last token: the probabilities of both in one place.
+
+        That is j's own, where it stays as it is (`here`), or i's extension (`there`), where more comes in anew.
+        """
         vocab_size = token.shape[2]
         alive = old.score > NEVER
         same = extend_key(old.key.unsqueeze(2), old.last.unsqueeze(1)) == old.key.unsqueeze(1)

@@ -37,7 +37,7 @@ def build_word_list(cfg: GraphConfig, tokenizer: Tokenizer | None) -> WordList |
 
 
 class _Tables(NamedTuple):
-    """M states over V tokens; what a state adds to the beginnings of words stands in rows, these but once."""
+    """M states over V tokens. How words begin is kept but once, for all states in which a word may be over."""
 
     keys: Tensor
     """(K,) int64, sorted: state * V + token of each step that goes on within a word"""

@@ -69,11 +69,9 @@ def manifests(cfg: DigitsConfig) -> None:
 def _quarantine_unused(cfg: DigitsConfig) -> None:
     """Write `quarantine.tsv` (id, reason), unless it is there and says the same."""
     strings = [string for split in ("train", "dev", "test") for string in read_list(list_path(split, cfg.lists))]
-    recordings, used = (
-        RecordingFolder(recordings_folder(cfg)),
-        {name for string in strings for name in string.recordings},
-    )
-    unfit = [one for speaker in sorted({s.speaker for s in strings}) for one in recordings.unfit(speaker, besides=used)]
+    recordings, speakers = RecordingFolder(recordings_folder(cfg)), sorted({string.speaker for string in strings})
+    used = {name for string in strings for name in string.recordings}
+    unfit = [rejected for speaker in speakers for rejected in recordings.unfit(speaker, besides=used)]
     path = Path(cfg.out) / "quarantine.tsv"
     text = "".join("\t".join(" ".join(cell.split()) for cell in row) + "\n" for row in [("id", "reason"), *unfit])
     if not path.exists() or path.read_text(encoding="utf-8") != text:
