@@ -202,6 +202,17 @@ def test_hot_words(seed):
     assert expected[tuple(answer.tokens)] == pytest.approx(max(expected.values()), abs=1e-3)
 
 
+def project_beforehand(model, method, encoder_out):
+    """Take the one product over whole chunks out of the search: in other shapes it rounds otherwise.
+
+    Which paths are drawn for an n-best list may hang on the last bit of a score.
+    """
+    owner, name = (model, "ctc_head") if method is SearchMethod.K2_CTC else (model.joiner, "encoder_proj")
+    projected = getattr(owner, name)(encoder_out).detach()
+    setattr(owner, name, torch.nn.Identity())
+    return projected
+
+
 @both_methods
 @settings(max_examples=25, deadline=None)
 @given(seed=SEEDS, lens=st.lists(st.integers(0, 30), min_size=1, max_size=3), data=st.data())
@@ -211,8 +222,9 @@ def test_nothing_outside_the_grammar_can_be_said(words, method, seed, lens, data
     fast = FastBeamConfig(beam=data.draw(st.sampled_from([2.0, 8.0])), max_contexts=2, max_states=8)
     lattice = LatticeConfig(nbest=data.draw(st.booleans()), num_paths=10, search_beam=4.0)
     cfg = SearchConfig(method=method, fast=fast, graph=GraphConfig(lexicon=words["lexicon"]), lattice=lattice)
+    encoder_out = project_beforehand(model, method, torch.randn(len(lens), max(lens), brute.ENCODER_DIM))
     search = build_search(cfg, model, TOKENIZER)
-    encoder_out, state = torch.randn(len(lens), max(lens), brute.ENCODER_DIM), search.init(len(lens))
+    state = search.init(len(lens))
     middle = data.draw(st.integers(0, max(lens)))
     for start, end in ((0, middle), (middle, max(lens))):
         state = search.advance(encoder_out[:, start:end], (torch.tensor(lens) - start).clamp(0, end - start), state)
